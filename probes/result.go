@@ -1,0 +1,93 @@
+package probes
+
+import (
+	"maps"
+	"time"
+)
+
+// ID names a Result for ever: a store that has seen it once may drop every further copy.
+type ID struct {
+	// Agent is the configured name of the agent.
+	Agent string `json:"agent"`
+	// Boot is drawn anew each time the agent starts.
+	Boot string `json:"boot"`
+	// Seq counts the Results of one boot from 1, without gaps.
+	Seq uint64 `json:"seq"`
+}
+
+// Result is the one thing that flows through nrprobe: what one run of a probe, or one window of a continuous one,
+// measured. It is immutable once the runner has handed it out; whoever wants to change it takes a Clone.
+type Result struct {
+	ID     ID     `json:"id"`
+	Agent  string `json:"agent"`
+	Kind   string `json:"kind"`
+	Probe  string `json:"probe"`
+	Target string `json:"target"`
+	// Labels are the user's own (site, operator, slice): on every Result of the agent.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Start is the wall clock at the start of the measurement.
+	Start time.Time `json:"start"`
+	// Elapsed is how long it took, by the monotonic clock.
+	Elapsed time.Duration `json:"-"`
+	Outcome Outcome       `json:"outcome"`
+	Error   string        `json:"error,omitempty"`
+	// Values by value name (Metric.ValueName), in base units. Statistics of distributions are among them.
+	Values map[string]float64 `json:"values"`
+	// Hists by histogram name (Metric.HistName).
+	Hists map[string]*Hist `json:"histograms,omitempty"`
+	// Info is what is worth knowing and is no number: "congestion_control": "cubic".
+	Info    map[string]string `json:"info,omitempty"`
+	Radio   *Radio            `json:"radio,omitempty"`
+	Events  []Event           `json:"events,omitempty"`
+	Quality Quality           `json:"quality"`
+}
+
+// Event is something that happened at one moment of a measurement.
+type Event struct {
+	Time time.Time `json:"time"`
+	// Type is "handover", "interruption", "rebinding" or "clock_step".
+	Type EventType `json:"type"`
+	// Duration is how long it lasted; 0 where that has no meaning.
+	Duration time.Duration `json:"-"`
+	// Detail is for a person: "pci 94 to 112".
+	Detail string `json:"detail,omitempty"`
+}
+
+// EventType is what kind of thing happened.
+type EventType string
+
+// The types of events.
+const (
+	Handover          EventType = "handover"
+	InterruptionEvent EventType = "interruption"
+	Rebinding         EventType = "rebinding"
+	ClockStep         EventType = "clock_step"
+)
+
+// End is the wall clock at the end of the measurement, reckoned from Start by the monotonic clock.
+func (r *Result) End() time.Time { return r.Start.Add(r.Elapsed) }
+
+// Clone returns a deep copy.
+func (r *Result) Clone() *Result {
+	c := *r
+	c.Labels = maps.Clone(r.Labels)
+	c.Values = maps.Clone(r.Values)
+	c.Info = maps.Clone(r.Info)
+	c.Events = append([]Event(nil), r.Events...)
+	c.Hists = make(map[string]*Hist, len(r.Hists))
+	for name, h := range r.Hists {
+		c.Hists[name] = h.Clone()
+	}
+	if r.Radio != nil {
+		c.Radio = &Radio{Before: r.Radio.Before.clone(), After: r.Radio.After.clone()}
+	}
+	return &c
+}
+
+func (s *RadioSample) clone() *RadioSample {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	return &c
+}

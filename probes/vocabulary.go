@@ -1,0 +1,115 @@
+package probes
+
+// The vocabulary. A metric is added here first, with its source; only then can a kind observe it.
+// Doc comments give what Help leaves out.
+var (
+	// RTT is T4−T1 less the time the packet rested at the far end (T3−T2) where that is known.
+	RTT = &Metric{Stem: "rtt", Unit: Seconds, Name: "rtt_seconds", Type: Distribution,
+		Help: "Round-trip time of received packets, without the time they rested at the far end.", Source: "RFC 2681"}
+	// OneWayDelay is published only with OWDErrorBound beside it, and only while the bound is below the value.
+	OneWayDelay = &Metric{Stem: "owd", Unit: Seconds, Name: "one_way_delay_seconds", Type: Distribution, Directed: true,
+		Help: "One-way delay of received packets, by the estimated or synchronised clock offset.", Source: "RFC 7679"}
+	// OWDErrorBound is the half-width of the interval in which the true one-way delay lies.
+	OWDErrorBound = &Metric{Stem: "owd_error", Unit: Seconds, Name: "one_way_delay_error_seconds", Type: Gauge,
+		Help: "Bound of the error of the one-way delays of the same result.", Source: "RFC 7679 section 3.7"}
+	// DelayVariation is D(i) − min(D) over one Result (PDV). Clock offset cancels.
+	DelayVariation = &Metric{Stem: "pdv", Unit: Seconds, Name: "delay_variation_seconds", Type: Distribution, Directed: true,
+		Help: "Packet delay variation: one-way delay above the smallest of the same result.", Source: "RFC 5481 section 4.2"}
+	// InterpacketVariation is |D(i) − D(i−1)| of consecutively sent packets that both arrived.
+	InterpacketVariation = &Metric{Stem: "ipdv", Unit: Seconds, Name: "interpacket_delay_variation_seconds", Type: Distribution, Directed: true,
+		Help: "Absolute difference of the delays of two packets sent one after the other.", Source: "RFC 3393"}
+	// FarResidence is T3−T2.
+	FarResidence = &Metric{Stem: "residence", Unit: Seconds, Name: "far_end_residence_seconds", Type: Distribution,
+		Help: "Time that packets rested at the far end before the reply left.", Source: "RFC 8762 section 4.3"}
+	// ScheduleError is how much later than planned a packet left. It tells of the instrument, not of the network.
+	ScheduleError = &Metric{Stem: "schedule_error", Unit: Seconds, Name: "schedule_error_seconds", Type: Distribution,
+		Help: "How much later than planned packets were sent.", Source: "nrprobe"}
+
+	// PacketsSent counts what the own kernel accepted.
+	PacketsSent = &Metric{Stem: "packets_sent", Name: "packets_sent", Type: Counter,
+		Help: "Packets sent.", Source: "RFC 7680"}
+	// PacketsReceived counts unique packets, duplicates apart.
+	PacketsReceived = &Metric{Stem: "packets_received", Name: "packets_received", Type: Counter,
+		Help: "Packets received, each counted once.", Source: "RFC 7680"}
+	// PacketsLost is the round-trip loss; Up and Down are the part whose direction is known. Up + Down ≤ Both.
+	PacketsLost = &Metric{Stem: "packets_lost", Name: "packets_lost", Type: Counter, Directed: true,
+		Help: "Packets that did not arrive in time, by direction where it is known.", Source: "RFC 6673, RFC 7680"}
+	// PacketsLate arrived after the timeout and before the end of accounting; they are not lost.
+	PacketsLate = &Metric{Stem: "packets_late", Name: "packets_late", Type: Counter,
+		Help: "Packets that arrived after the timeout.", Source: "RFC 6673"}
+	// PacketsDuplicated counts extra copies.
+	PacketsDuplicated = &Metric{Stem: "packets_duplicated", Name: "packets_duplicated", Type: Counter,
+		Help: "Extra copies of packets received.", Source: "RFC 5560"}
+	// PacketsReordered counts packets whose sequence number is below one that arrived before.
+	PacketsReordered = &Metric{Stem: "packets_reordered", Name: "packets_reordered", Type: Counter,
+		Help: "Packets received after a packet that was sent later.", Source: "RFC 4737"}
+	// PacketsRefused never left the device, so they are no network loss.
+	PacketsRefused = &Metric{Stem: "packets_refused", Name: "packets_refused", Type: Counter,
+		Help: "Packets that the own kernel refused to send.", Source: "nrprobe"}
+	// LossRatio is lost / sent of one Result, in [0, 1].
+	LossRatio = &Metric{Stem: "loss", Unit: Ratio, Name: "loss_ratio", Type: Gauge,
+		Help: "Share of the packets of a result that were lost.", Source: "RFC 6673"}
+	// Interruption is the longest time between two packets that both arrived, less the spacing that was planned.
+	Interruption = &Metric{Stem: "interruption_max", Unit: Seconds, Name: "interruption_seconds", Type: Gauge,
+		Help: "Longest interruption of the packet stream in a result; resolution is the packet interval.", Source: "3GPP TS 38.133 handover interruption, seen from the application"}
+
+	// ResolveTime, ConnectTime, HandshakeTime, ResumedTime and FirstByteTime are the phases of a connection.
+	ResolveTime = &Metric{Stem: "resolve", Unit: Seconds, Name: "resolve_seconds", Type: Distribution, Plain: true,
+		Help: "Time to resolve the target's name.", Source: "nrprobe"}
+	ConnectTime = &Metric{Stem: "connect", Unit: Seconds, Name: "connect_seconds", Type: Distribution, Plain: true,
+		Help: "Time from SYN to established connection, without name resolution.", Source: "RFC 9293 section 3.5"}
+	HandshakeTime = &Metric{Stem: "handshake", Unit: Seconds, Name: "handshake_seconds", Type: Distribution, Plain: true,
+		Help: "Time of a full cryptographic handshake: TLS after connect, or QUIC from the first packet.", Source: "RFC 8446, RFC 9001"}
+	ResumedTime = &Metric{Stem: "resumed", Unit: Seconds, Name: "resumed_seconds", Type: Distribution, Plain: true,
+		Help: "Time from the first packet of a resumed connection to the first reply to 0-RTT data.", Source: "RFC 9001 section 4.6"}
+	FirstByteTime = &Metric{Stem: "ttfb", Unit: Seconds, Name: "first_byte_seconds", Type: Distribution, Plain: true,
+		Help: "Time from request to first byte of the response.", Source: "nrprobe"}
+
+	// Goodput is what the receiver counted, above transport headers.
+	Goodput = &Metric{Stem: "goodput", Unit: BytesPerSecond, Name: "goodput_bytes_per_second", Type: Gauge, Directed: true,
+		Help: "Application bytes that the receiver counted per second.", Source: "RFC 6349 section 3, RFC 2647 section 3.17"}
+	// Transferred counts application bytes at the receiver.
+	Transferred = &Metric{Stem: "transferred", Unit: BytesUnit, Name: "transferred_bytes", Type: Counter, Directed: true,
+		Help: "Application bytes that the receiver counted.", Source: "RFC 2647 section 3.17"}
+	// Retransmitted counts TCP segments as the sending kernel does.
+	Retransmitted = &Metric{Stem: "retransmitted_segments", Name: "retransmitted_segments", Type: Counter,
+		Help: "TCP segments sent again.", Source: "RFC 6349 section 4.2"}
+
+	// TransportRTT, TransportLost and CongestionWindow are the transport's own view, beside what was measured.
+	TransportRTT = &Metric{Stem: "transport_rtt", Unit: Seconds, Name: "transport_rtt_seconds", Type: Gauge,
+		Help: "Smoothed round-trip time as the transport protocol itself estimates it.", Source: "RFC 6298, RFC 9002 section 5"}
+	TransportMinRTT = &Metric{Stem: "transport_min_rtt", Unit: Seconds, Name: "transport_min_rtt_seconds", Type: Gauge,
+		Help: "Smallest round-trip time that the transport protocol itself saw.", Source: "RFC 9002 section 5.2"}
+	TransportLost = &Metric{Stem: "transport_packets_lost", Name: "transport_packets_lost", Type: Counter,
+		Help: "Packets that the transport protocol declared lost.", Source: "RFC 9002 section 6"}
+	CongestionWindow = &Metric{Stem: "congestion_window", Unit: BytesUnit, Name: "congestion_window_bytes", Type: Gauge,
+		Help: "Congestion window at the end of the result.", Source: "RFC 5681, RFC 9002 section 7"}
+
+	// Responsiveness is round trips per minute under working conditions.
+	Responsiveness = &Metric{Stem: "responsiveness", Unit: RPM, Name: "responsiveness_rpm", Type: Gauge,
+		Help: "Round trips per minute under working conditions.", Source: "draft-ietf-ippm-responsiveness"}
+
+	// RSRP, RSRQ, SINR and Speed describe the radio and the movement while a Result was measured.
+	RSRP = &Metric{Stem: "radio_rsrp", Unit: DBm, Name: "radio_rsrp_dbm", Type: Gauge,
+		Help: "Reference signal received power (SS-RSRP in NR) of the serving cell.", Source: "3GPP TS 38.215 section 5.1.1"}
+	RSRQ = &Metric{Stem: "radio_rsrq", Unit: DB, Name: "radio_rsrq_db", Type: Gauge,
+		Help: "Reference signal received quality (SS-RSRQ in NR) of the serving cell.", Source: "3GPP TS 38.215 section 5.1.3"}
+	SINR = &Metric{Stem: "radio_sinr", Unit: DB, Name: "radio_sinr_db", Type: Gauge,
+		Help: "Signal to interference and noise ratio (SS-SINR in NR) of the serving cell.", Source: "3GPP TS 38.215 section 5.1.5"}
+	Speed = &Metric{Stem: "speed", Unit: MetresPerSec, Name: "speed_metres_per_second", Type: Gauge,
+		Help: "Speed over ground of the device.", Source: "nrprobe"}
+)
+
+// Vocabulary lists every metric, in the order of the reference in the README.
+func Vocabulary() []*Metric {
+	return []*Metric{
+		RTT, OneWayDelay, OWDErrorBound, DelayVariation, InterpacketVariation, FarResidence, ScheduleError,
+		PacketsSent, PacketsReceived, PacketsLost, PacketsLate, PacketsDuplicated, PacketsReordered, PacketsRefused,
+		LossRatio, Interruption,
+		ResolveTime, ConnectTime, HandshakeTime, ResumedTime, FirstByteTime,
+		Goodput, Transferred, Retransmitted,
+		TransportRTT, TransportMinRTT, TransportLost, CongestionWindow,
+		Responsiveness,
+		RSRP, RSRQ, SINR, Speed,
+	}
+}
