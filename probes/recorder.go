@@ -11,6 +11,7 @@ import (
 // A Recorder is safe for concurrent use.
 type Recorder struct {
 	emit func(*Recorder) // what Cut does with a finished window; nil when windows are not wanted
+	tap  func(m *Metric, d Direction, v float64)
 
 	mu      sync.Mutex
 	started time.Time
@@ -46,6 +47,18 @@ func (r *Recorder) Observe(m *Metric, d Direction, v float64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.histLocked(m, d).Add(v)
+	if r.tap != nil {
+		r.tap(m, d, v)
+	}
+}
+
+// Tap hands every value that Observe takes down from now on to f as well, in order and one at a time: for those who need
+// single values and not their histogram. f must return at once and must not call the recorder. Values that come merged,
+// through ObserveAll, do not pass the tap. A nil f ends it.
+func (r *Recorder) Tap(f func(m *Metric, d Direction, v float64)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tap = f
 }
 
 // ObserveDuration adds one time to a distribution of seconds.

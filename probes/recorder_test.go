@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -176,5 +177,29 @@ func TestNamesAreUniqueAndResolve(t *testing.T) {
 		if m.Unit != Count && !strings.HasSuffix(m.Name, string(m.Unit)) {
 			t.Errorf("metric %s: Prometheus name %s does not end in its unit", m.Stem, m.Name)
 		}
+	}
+}
+
+func TestTapSeesEveryObservedValueInOrder(t *testing.T) {
+	r := NewRecorder()
+	r.Observe(RTT, Both, 1)
+	var seen []float64
+	r.Tap(func(m *Metric, d Direction, v float64) {
+		if m != RTT || d != Both {
+			t.Errorf("tapped %s %v, want rtt", m.Stem, d)
+		}
+		seen = append(seen, v)
+	})
+	r.Observe(RTT, Both, 2)
+	r.Cut()
+	r.ObserveDuration(RTT, Both, 3*time.Second)
+	r.ObserveAll(RTT, Both, &Hist{})
+	r.Tap(nil)
+	r.Observe(RTT, Both, 4)
+	if want := []float64{2, 3}; !slices.Equal(seen, want) {
+		t.Errorf("tapped %v, want %v", seen, want)
+	}
+	if n := r.Snapshot().Hists["rtt"].Count(); n != 2 {
+		t.Errorf("the window after the cut holds %d values, want 2: the tap only looks on", n)
 	}
 }
