@@ -129,7 +129,7 @@ func (n *Network) route(from *Host, to netip.Addr) (*Host, *Link, error) {
 	return host, link, nil
 }
 
-// after has fn called once that much time of the network has passed.
+// at has fn called once that much time of the network has passed.
 func (n *Network) at(elapsed time.Duration, fn func()) { n.sched.at(n.start.Add(elapsed), fn) }
 
 // Host is one end of links: addresses, and the sockets opened on them. It implements probes.Network.
@@ -171,7 +171,7 @@ func (h *Host) Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	return slices.Clone(addrs), nil
 }
 
-// local parses the address to bind to. ok is false when the host does not have it.
+// local parses the address to bind to.
 func (h *Host) local(network, address string) (netip.AddrPort, error) {
 	wildcard := netip.IPv6Unspecified()
 	if strings.HasSuffix(network, "4") {
@@ -240,7 +240,7 @@ func fits(network string, a netip.Addr) bool {
 	}
 }
 
-// bind finds a free port when none is asked for; taken says which local addresses are in use. Called with h.mu held.
+// bindLocked finds a free port when none is asked for; taken says which local addresses are in use.
 func (h *Host) bindLocked(want netip.AddrPort, taken func(netip.AddrPort) bool) (netip.AddrPort, error) {
 	if want.Port() != 0 {
 		if taken(want) {
@@ -259,6 +259,14 @@ func (h *Host) bindLocked(want netip.AddrPort, taken func(netip.AddrPort) bool) 
 		}
 	}
 	return want, syscall.EADDRINUSE
+}
+
+// Sockets counts what is open on the host: UDP sockets, listeners and ends of TCP connections. Tests ask it whether
+// everything was closed.
+func (h *Host) Sockets() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.packets) + len(h.listeners) + len(h.streams)
 }
 
 // closeAll closes every socket of the host.

@@ -319,6 +319,12 @@ func (c *packetConn) SetReadDeadline(t time.Time) error { return c.setDeadline(c
 // SetWriteDeadline implements net.Conn.
 func (c *packetConn) SetWriteDeadline(t time.Time) error { return c.setDeadline(c.write, t) }
 
+// SetReadBuffer is as in *net.UDPConn. The buffer of an emulated socket is always large enough.
+func (c *packetConn) SetReadBuffer(int) error { return nil }
+
+// SetWriteBuffer is as in *net.UDPConn. An emulated socket hands on at once.
+func (c *packetConn) SetWriteBuffer(int) error { return nil }
+
 func (c *packetConn) setDeadline(d *deadline, t time.Time) error {
 	select {
 	case <-c.closed:
