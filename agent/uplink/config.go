@@ -6,6 +6,7 @@ import (
 
 	"github.com/nrprobe/nrprobe/configs"
 	"github.com/nrprobe/nrprobe/configs/unit"
+	"github.com/nrprobe/nrprobe/probes/trust"
 )
 
 // Config is the section "uplink" of agent.yaml.
@@ -61,15 +62,23 @@ func (c *Config) Validate(r *configs.Report, at configs.At) {
 
 func (c *Config) validateTrust(r *configs.Report, at configs.At, scheme string) {
 	ways := 0
-	for key, given := range map[string]bool{"ca": c.CA != "", "pin": c.Pin != "", "insecure": c.Insecure} {
-		if !given {
+	for _, way := range []struct {
+		key   string
+		given bool
+	}{{"ca", c.CA != ""}, {"pin", c.Pin != ""}, {"insecure", c.Insecure}} {
+		if !way.given {
 			continue
 		}
 		if ways++; scheme == "http" {
-			r.Problem(at, key, "has no meaning with an http:// address: use https://")
+			r.Problem(at, way.key, "has no meaning with an http:// address: use https://")
 		}
 	}
-	if c.Insecure && ways > 1 {
-		r.Problem(at, "insecure", "contradicts ca and pin: keep one way to trust the server")
+	if ways > 1 {
+		r.Problem(at, "", "ca, pin and insecure exclude each other: keep one way to trust the server")
+	}
+	if c.Pin != "" {
+		if _, err := trust.ParsePin(c.Pin); err != nil {
+			r.Problem(at, "pin", err.Error())
+		}
 	}
 }

@@ -1,0 +1,208 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/nrprobe/nrprobe/agent/schedule"
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// job is one probe of the configuration, built.
+type job struct {
+	entry Probe
+	pass  schedule.Pass
+	run   probes.Job
+}
+
+// build makes every probe of a configuration. The error names all that cannot be built.
+func (a *Agent) build(c *Config) ([]job, error) {
+	var jobs []job
+	var errs []error
+	seen := map[string]bool{}
+	for _, p := range c.Probes {
+		j, err := a.buildOne(p)
+		if err == nil && seen[p.Name] {
+			err = errors.New("the name is taken by another probe: names are distinct")
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("probe %q: %w", p.Name, err))
+		}
+		seen[p.Name] = true
+		jobs = append(jobs, j)
+	}
+	return jobs, errors.Join(errs...)
+}
+
+func (a *Agent) buildOne(p Probe) (job, error) {
+	kind, err := a.deps.Kinds.Find(p.Kind)
+	if err != nil {
+		return job{}, err
+	}
+	if p.Every <= 0 && !p.continuous(kind) {
+		return job{}, errors.New("every is not set: say how often it shall run")
+	}
+	network, err := a.deps.Network(p.Interface, p.IPFamily)
+	if err != nil {
+		return job{}, err
+	}
+	policy := p.trust(a.deps.Known)
+	target, err := probes.ParseTarget(p.Target, kind.Port)
+	if err != nil {
+		return job{}, err
+	}
+	if _, err := policy.Config(target); err != nil {
+		return job{}, err
+	}
+	measured, err := p.build(kind, probes.Env{
+		Net: network, Log: a.log.With("probe", p.Name), TLS: policy.TLS,
+		Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+	})
+	if err != nil {
+		return job{}, err
+	}
+	return job{entry: p, pass: p.pass(kind), run: probes.Job{
+		Kind: p.Kind, Name: p.Name, Target: target.Text, Timeout: p.timeout(kind), Probe: yielding{measured},
+	}}, nil
+}
+
+// yielding ends a window that made room for a load test as a good one, only shorter.
+type yielding struct{ probe probes.Probe }
+
+// Measure implements probes.Probe.
+func (y yielding) Measure(ctx context.Context, r *probes.Recorder) error {
+	err := y.probe.Measure(ctx, r)
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), schedule.ErrYield) {
+		r.Flag(probes.Partial)
+		return nil
+	}
+	return err
+}
+
+// task is a probe that is being run.
+type task struct {
+	entry  Probe
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// measure runs all probes on schedule until ctx ends.
+//
+// Liveness: returns when ctx ends and every probe has returned.
+func (a *Agent) measure(ctx context.Context) {
+	a.changes.lock()
+	a.changes.tasks, a.changes.ctx = map[string]*task{}, ctx
+	for _, j := range a.changes.jobs {
+		a.start(j)
+	}
+	a.changes.unlock()
+	<-ctx.Done()
+	a.changes.lock()
+	tasks := a.changes.tasks
+	a.changes.tasks = nil // a reload that comes now finds nothing to change
+	a.changes.unlock()
+	for _, t := range tasks {
+		<-t.done
+	}
+}
+
+// start starts the goroutine of a probe. It ends with the task, which measure or a reload waits for. The caller holds the
+// lock of changes.
+func (a *Agent) start(j job) {
+	ctx, cancel := context.WithCancel(a.changes.ctx)
+	t := &task{entry: j.entry, cancel: cancel, done: make(chan struct{})}
+	a.changes.tasks[j.entry.Name] = t
+	go func() {
+		defer close(t.done)
+		defer cancel()
+		a.repeat(ctx, j)
+	}()
+}
+
+// repeat runs one probe on its schedule until ctx ends.
+func (a *Agent) repeat(ctx context.Context, j job) {
+	name, every := j.entry.Name, j.entry.Every
+	if j.pass.Yields {
+		schedule.Forever(ctx, func(ctx context.Context) bool { return a.runOne(ctx, j) })
+		return
+	}
+	first := schedule.First(time.Now(), schedule.Offset(a.runner.Agent, name, every), every)
+	schedule.Every(ctx, first, every, func(ctx context.Context) { a.runOne(ctx, j) }, func(n int) {
+		a.health.skipped(name, n)
+		a.log.Debug("starts were skipped: the run before them, or the wait for its lane, took longer than every", "probe", name, "skipped", n)
+	})
+}
+
+// runOne runs a probe once, when its lane is free. True says that it ended to make room for a load test.
+func (a *Agent) runOne(ctx context.Context, j job) (yielded bool) {
+	held, leave, err := a.lanes.Enter(ctx, j.pass)
+	if err != nil {
+		return false // the agent or the probe is being stopped
+	}
+	defer leave()
+	a.clock.look()
+	a.runner.Run(held, j.run, func(r *probes.Result) { a.emit(r, j.entry) })
+	return errors.Is(context.Cause(held), schedule.ErrYield)
+}
+
+// emit hands a result on with what the agent knows of it. It numbers results anew, so that one that is left out leaves no
+// gap.
+func (a *Agent) emit(r *probes.Result, p Probe) {
+	own := *r
+	own.ID.Seq = a.seq.Add(1)
+	own.Labels = map[string]string{}
+	maps.Copy(own.Labels, a.config.Load().Agent.Labels)
+	maps.Copy(own.Labels, p.Labels)
+	a.clock.stamp(&own)
+	a.results <- &own
+}
+
+// onceLimit ends a continuous probe that yields no window by itself when the agent runs once.
+const onceLimit = time.Minute
+
+// measureOnce runs every probe once.
+//
+// Liveness: returns when every run has ended.
+func (a *Agent) measureOnce(ctx context.Context) {
+	var runs sync.WaitGroup
+	for _, j := range a.changes.jobs {
+		runs.Go(func() {
+			if !j.pass.Yields {
+				a.runOne(ctx, j)
+				return
+			}
+			a.runWindow(ctx, j)
+		})
+	}
+	runs.Wait()
+}
+
+// runWindow runs a continuous probe until its first window is complete, and leaves out what it begins after that. One that
+// had to make room for a load test starts over behind it.
+func (a *Agent) runWindow(ctx context.Context, j job) {
+	for again := true; again; {
+		held, leave, err := a.lanes.Enter(ctx, j.pass)
+		if err != nil {
+			return
+		}
+		window, enough := context.WithTimeout(held, onceLimit)
+		a.clock.look()
+		complete := false
+		a.runner.Run(window, j.run, func(r *probes.Result) {
+			if complete || errors.Is(context.Cause(held), schedule.ErrYield) {
+				return
+			}
+			complete = true
+			a.emit(r, j.entry)
+			enough()
+		})
+		again = !complete && errors.Is(context.Cause(held), schedule.ErrYield)
+		enough()
+		leave()
+	}
+}
