@@ -1,0 +1,232 @@
+package netsim
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// running runs a relay until the test ends.
+func running(t testing.TB, r *Relay, err error) *Relay {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		if err := r.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		done.Wait()
+	})
+	return r
+}
+
+// echoUDP answers every datagram with the sender's port in front, so that clients can be told apart.
+func echoUDP(t testing.TB) string {
+	t.Helper()
+	pc, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	done.Go(func() {
+		b := make([]byte, 2048)
+		for {
+			n, from, err := pc.ReadFromUDPAddrPort(b)
+			if err != nil {
+				return
+			}
+			_, _ = pc.WriteToUDPAddrPort(fmt.Appendf(nil, "%d %s", from.Port(), b[:n]), from)
+		}
+	})
+	t.Cleanup(func() {
+		_ = pc.Close()
+		done.Wait()
+	})
+	return pc.LocalAddr().String()
+}
+
+func dialLoopback(t testing.TB, network, address string) net.Conn {
+	t.Helper()
+	var d net.Dialer
+	c, err := d.DialContext(t.Context(), network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func TestRelayUDPKeepsClientsApart(t *testing.T) {
+	path := NewPath(1, time.Now(), State{Delay: time.Millisecond}, State{Delay: time.Millisecond})
+	r, err := RelayUDP(t.Context(), RelayConfig{Path: path, Target: echoUDP(t)})
+	running(t, r, err)
+	ports := map[int]bool{}
+	for i := range 3 {
+		c := dialLoopback(t, "udp", r.Addr())
+		for range 2 {
+			start := time.Now()
+			if _, err := fmt.Fprintf(c, "client-%d", i); err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, 100)
+			n, err := c.Read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var port, client int
+			if _, err := fmt.Sscanf(string(b[:n]), "%d client-%d", &port, &client); err != nil || client != i {
+				t.Fatalf("client %d got %q (%v)", i, b[:n], err)
+			}
+			if rtt := time.Since(start); rtt < 2*time.Millisecond {
+				t.Errorf("round trip took %v, which is less than the link's delay", rtt)
+			}
+			ports[port] = true
+		}
+	}
+	if len(ports) != 3 {
+		t.Errorf("the target saw %d clients, want 3", len(ports))
+	}
+	if up, down := path.Up.Stats(), path.Down.Stats(); up.Delivered != 6 || down.Delivered != 6 {
+		t.Errorf("statistics: up %+v, down %+v", up, down)
+	}
+}
+
+func TestRelayUDPLosesWhatTheLinkLoses(t *testing.T) {
+	path := NewPath(5, time.Now(), State{Loss: 0.3}, State{})
+	r, err := RelayUDP(t.Context(), RelayConfig{Path: path, Target: echoUDP(t)})
+	running(t, r, err)
+	c := dialLoopback(t, "udp", r.Addr())
+	const count = 50
+	var want []int
+	for i := range count {
+		if !path.Up.Lost(uint64(i)) {
+			want = append(want, i)
+		}
+	}
+	for i := range count {
+		if _, err := fmt.Fprint(c, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []int
+	for range want { // blocks until the test's time is over when the relay loses more
+		b := make([]byte, 100)
+		n, err := c.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var port, i int
+		if _, err := fmt.Sscan(string(b[:n]), &port, &i); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, i)
+	}
+	if !slices.Equal(got, want) || len(want) == count {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestRelayTCPCarriesEveryByte(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		c, err := l.Accept()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		if _, err := io.Copy(c, c); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		serving.Wait()
+	})
+	state := State{Delay: 2 * time.Millisecond, Rate: 50e6, Queue: 256 << 10, Loss: 0.001}
+	path := NewPath(1, time.Now(), state, state)
+	r, err := RelayTCP(t.Context(), RelayConfig{Path: path, Target: l.Addr().String()})
+	running(t, r, err)
+	c := dialLoopback(t, "tcp", r.Addr()).(*net.TCPConn)
+	sent := bytes.Repeat([]byte("0123456789abcdef"), 64<<10)
+	serving.Go(func() {
+		if _, err := c.Write(sent); err != nil {
+			t.Error(err)
+		}
+		if err := c.CloseWrite(); err != nil {
+			t.Error(err)
+		}
+	})
+	got, err := io.ReadAll(c)
+	if err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("got %d bytes of %d back, %v", len(got), len(sent), err)
+	}
+	if up := path.Up.Stats(); up.Bytes != uint64(len(sent)) {
+		t.Errorf("statistics %+v", up)
+	}
+}
+
+func TestRelayTCPToNobodyIsReset(t *testing.T) {
+	path := NewPath(1, time.Now(), State{}, State{})
+	r, err := RelayTCP(t.Context(), RelayConfig{Path: path, Target: "127.0.0.1:1"})
+	running(t, r, err)
+	c := dialLoopback(t, "tcp", r.Addr())
+	if n, err := c.Read(make([]byte, 1)); err == nil || n > 0 {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+}
+
+func TestRelayNeedsPathAndTarget(t *testing.T) {
+	for _, open := range []func(context.Context, RelayConfig) (*Relay, error){RelayUDP, RelayTCP} {
+		if _, err := open(t.Context(), RelayConfig{Target: "127.0.0.1:1"}); err == nil {
+			t.Error("no path, no error")
+		}
+		path := NewPath(1, time.Now(), State{}, State{})
+		if _, err := open(t.Context(), RelayConfig{Path: path, Target: "127.0.0.1:1", Listen: "127.0.0.1:none"}); err == nil {
+			t.Error("no such port, no error")
+		}
+	}
+}
+
+// BenchmarkRelayUDPError prints how much later than asked for datagrams come back through a relay of 5 ms each way: the
+// median and 99th percentile of what is added per round trip.
+func BenchmarkRelayUDPError(b *testing.B) {
+	const delay = 5 * time.Millisecond
+	path := NewPath(1, time.Now(), State{Delay: delay}, State{Delay: delay})
+	r, err := RelayUDP(b.Context(), RelayConfig{Path: path, Target: echoUDP(b)})
+	running(b, r, err)
+	c := dialLoopback(b, "udp", r.Addr())
+	var added []time.Duration
+	buf := make([]byte, 100)
+	for b.Loop() {
+		start := time.Now()
+		if _, err := c.Write([]byte("x")); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := c.Read(buf); err != nil {
+			b.Fatal(errors.Unwrap(err))
+		}
+		added = append(added, time.Since(start)-2*delay)
+	}
+	slices.Sort(added)
+	b.ReportMetric(float64(added[len(added)/2].Microseconds()), "p50-added-µs")
+	b.ReportMetric(float64(added[len(added)*99/100].Microseconds()), "p99-added-µs")
+}
