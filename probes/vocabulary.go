@@ -12,6 +12,9 @@ var (
 	// OWDErrorBound is the half-width of the interval in which the true one-way delay lies.
 	OWDErrorBound = &Metric{Stem: "owd_error", Unit: Seconds, Name: "one_way_delay_error_seconds", Type: Gauge,
 		Help: "Bound of the error of the one-way delays of the same result.", Source: "RFC 7679 section 3.7"}
+	// ClockOffset is far clock minus own clock, as estimated from the exchange with the shortest round trip.
+	ClockOffset = &Metric{Stem: "clock_offset", Unit: Seconds, Name: "clock_offset_seconds", Type: Gauge,
+		Help: "Offset of the far end's clock against the own one, at most half of the shortest round trip off.", Source: "RFC 5905 section 8"}
 	// DelayVariation is D(i) − min(D) over one Result (PDV). Clock offset cancels.
 	DelayVariation = &Metric{Stem: "pdv", Unit: Seconds, Name: "delay_variation_seconds", Type: Distribution, Directed: true,
 		Help: "Packet delay variation: one-way delay above the smallest of the same result.", Source: "RFC 5481 section 4.2"}
@@ -37,18 +40,29 @@ var (
 	// PacketsLate arrived after the timeout and before the end of accounting; they are not lost.
 	PacketsLate = &Metric{Stem: "packets_late", Name: "packets_late", Type: Counter,
 		Help: "Packets that arrived after the timeout.", Source: "RFC 6673"}
-	// PacketsDuplicated counts extra copies.
-	PacketsDuplicated = &Metric{Stem: "packets_duplicated", Name: "packets_duplicated", Type: Counter,
+	// PacketsRecovered were counted as lost in an earlier Result and arrived after all. Over successive Results,
+	// sent = received + lost − recovered.
+	PacketsRecovered = &Metric{Stem: "packets_recovered", Name: "packets_recovered", Type: Counter,
+		Help: "Packets that arrived after an earlier result had counted them as lost.", Source: "RFC 6673"}
+	// PacketsDuplicated counts extra copies; Up and Down where the far end's own numbers tell them apart.
+	PacketsDuplicated = &Metric{Stem: "packets_duplicated", Name: "packets_duplicated", Type: Counter, Directed: true,
 		Help: "Extra copies of packets received.", Source: "RFC 5560"}
-	// PacketsReordered counts packets whose sequence number is below one that arrived before.
-	PacketsReordered = &Metric{Stem: "packets_reordered", Name: "packets_reordered", Type: Counter,
+	// PacketsReordered counts packets whose sequence number is below one that arrived before; Up and Down judge each way
+	// by itself.
+	PacketsReordered = &Metric{Stem: "packets_reordered", Name: "packets_reordered", Type: Counter, Directed: true,
 		Help: "Packets received after a packet that was sent later.", Source: "RFC 4737"}
 	// PacketsRefused never left the device, so they are no network loss.
 	PacketsRefused = &Metric{Stem: "packets_refused", Name: "packets_refused", Type: Counter,
 		Help: "Packets that the own kernel refused to send.", Source: "nrprobe"}
+	// PacketsSkipped are slots of the schedule that passed before the instrument could send. They tell of it alone.
+	PacketsSkipped = &Metric{Stem: "packets_skipped", Name: "packets_skipped", Type: Counter,
+		Help: "Packets not sent because their time had passed already.", Source: "nrprobe"}
 	// LossRatio is lost / sent of one Result, in [0, 1].
 	LossRatio = &Metric{Stem: "loss", Unit: Ratio, Name: "loss_ratio", Type: Gauge,
 		Help: "Share of the packets of a result that were lost.", Source: "RFC 6673"}
+	// LossBurst is a number of packets, one value for each row of losses.
+	LossBurst = &Metric{Stem: "loss_burst", Name: "loss_burst_packets", Type: Distribution,
+		Help: "Length of rows of packets that were all lost.", Source: "RFC 3357"}
 	// Interruption is the longest time between two packets that both arrived, less the spacing that was planned.
 	Interruption = &Metric{Stem: "interruption_max", Unit: Seconds, Name: "interruption_seconds", Type: Gauge,
 		Help: "Longest interruption of the packet stream in a result; resolution is the packet interval.", Source: "3GPP TS 38.133 handover interruption, seen from the application"}
@@ -71,6 +85,18 @@ var (
 	// Transferred counts application bytes at the receiver.
 	Transferred = &Metric{Stem: "transferred", Unit: BytesUnit, Name: "transferred_bytes", Type: Counter, Directed: true,
 		Help: "Application bytes that the receiver counted.", Source: "RFC 2647 section 3.17"}
+	// IntervalRate is goodput seen through intervals of a fraction of a second: how evenly data moves.
+	IntervalRate = &Metric{Stem: "interval_rate", Unit: BytesPerSecond, Name: "interval_rate_bytes_per_second", Type: Distribution, Directed: true,
+		Help: "Application bytes per second that the receiver counted in each short interval behind the ramp.", Source: "RFC 6349 section 3"}
+	// Ramp is what Goodput and IntervalRate leave out.
+	Ramp = &Metric{Stem: "ramp", Unit: Seconds, Name: "ramp_seconds", Type: Gauge, Directed: true,
+		Help: "Time at the start of a load test that its goodput leaves out.", Source: "nrprobe"}
+	// TCPEfficiency is (bytes sent − bytes sent again) / bytes sent, by the sending kernel's count.
+	TCPEfficiency = &Metric{Stem: "tcp_efficiency", Unit: Ratio, Name: "tcp_efficiency_ratio", Type: Gauge, Directed: true,
+		Help: "Share of the bytes sent over TCP that were not sent again.", Source: "RFC 6349 section 4.2"}
+	// BufferDelay is mean RTT during the transfer − smallest RTT. RFC 6349 gives it as a share of the smallest RTT.
+	BufferDelay = &Metric{Stem: "buffer_delay", Unit: Seconds, Name: "buffer_delay_seconds", Type: Gauge, Directed: true,
+		Help: "Mean increase of TCP's round-trip time during a transfer over its smallest value.", Source: "RFC 6349 section 4.3"}
 	// Retransmitted counts TCP segments as the sending kernel does.
 	Retransmitted = &Metric{Stem: "retransmitted_segments", Name: "retransmitted_segments", Type: Counter,
 		Help: "TCP segments sent again.", Source: "RFC 6349 section 4.2"}
@@ -103,11 +129,12 @@ var (
 // Vocabulary lists every metric, in the order of the reference in the README.
 func Vocabulary() []*Metric {
 	return []*Metric{
-		RTT, OneWayDelay, OWDErrorBound, DelayVariation, InterpacketVariation, FarResidence, ScheduleError,
-		PacketsSent, PacketsReceived, PacketsLost, PacketsLate, PacketsDuplicated, PacketsReordered, PacketsRefused,
-		LossRatio, Interruption,
+		RTT, OneWayDelay, OWDErrorBound, ClockOffset, DelayVariation, InterpacketVariation, FarResidence, ScheduleError,
+		PacketsSent, PacketsReceived, PacketsLost, PacketsLate, PacketsRecovered, PacketsDuplicated, PacketsReordered,
+		PacketsRefused, PacketsSkipped,
+		LossRatio, LossBurst, Interruption,
 		ResolveTime, ConnectTime, HandshakeTime, ResumedTime, FirstByteTime,
-		Goodput, Transferred, Retransmitted,
+		Goodput, IntervalRate, Ramp, Transferred, Retransmitted, TCPEfficiency, BufferDelay,
 		TransportRTT, TransportMinRTT, TransportLost, CongestionWindow,
 		Responsiveness,
 		RSRP, RSRQ, SINR, Speed,

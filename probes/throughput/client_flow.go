@@ -1,0 +1,98 @@
+package throughput
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// flow sets all streams going. They end when ctx does.
+func (r *tcpRun) flow(ctx context.Context) {
+	out := &sender{block: newBlock(r.env.Rand.Uint64()), budget: newBudget(r.config.target()), sent: newCounter(0)}
+	for _, s := range r.streams {
+		r.wait.Go(func() {
+			defer interruptible(ctx, s)()
+			var err error
+			if s.up {
+				err = out.send(s)
+			} else if err = receive(s, r.meter(probes.Down).counter); err == nil {
+				err = io.EOF
+			}
+			r.ended(ctx, s.up, err)
+		})
+	}
+	r.sample = r.take
+}
+
+// ended is called when a stream has. An error ends the test, unless the stream has nothing more to do: a sender that used
+// up its budget, and a receiver that has all that was agreed on.
+func (r *tcpRun) ended(ctx context.Context, up bool, err error) {
+	if err == nil || ctx.Err() != nil || !up && r.isFull(probes.Down) {
+		return
+	}
+	after := time.Since(r.start).Round(time.Millisecond)
+	if errors.Is(err, io.EOF) {
+		r.fail(probes.Fail(probes.Error, "%s closed a stream %v after the start", r.address, after))
+		return
+	}
+	r.fail(probes.Fail(probes.Error, "a stream to %s broke %v after the start: %w", r.address, after, err))
+}
+
+func (r *tcpRun) isFull(way probes.Direction) bool {
+	select {
+	case <-r.meter(way).counter.full:
+		return true
+	default:
+		return false
+	}
+}
+
+// take samples what is counted here: what arrives, and what the own kernel says of what it sends.
+func (r *tcpRun) take(at time.Duration) {
+	if down := r.meter(probes.Down); down != nil {
+		down.add(sample{at: at, bytes: down.counter.total.Load()})
+	}
+	if up := r.meter(probes.Up); up != nil {
+		var state senderState
+		for _, s := range r.streams {
+			if one, ok := stateOf(s.Conn); ok && s.up {
+				state.add(one)
+			}
+		}
+		if state.Sockets > 0 {
+			up.addSender(state)
+		}
+	}
+	r.control.keepAlive()
+}
+
+// report takes in what the far end counted. A count that goes back is not believed.
+func (r *tcpRun) report(_ time.Duration, p *report) {
+	if up := r.meter(probes.Up); up != nil {
+		if more := p.Received - up.counter.total.Load(); more > 0 {
+			up.counter.add(int(more))
+		}
+		up.add(sample{at: p.Elapsed, bytes: up.counter.total.Load()})
+	}
+	if down := r.meter(probes.Down); down != nil && p.Sender != nil {
+		down.addSender(*p.Sender)
+	}
+}
+
+// finish drops the streams that are not wanted any more and waits for the far end's last count. Without it, what was
+// uploaded is known up to the report before only, and the run has failed; what was downloaded is known here.
+func (r *tcpRun) finish(ctx context.Context) error {
+	for _, s := range r.streams {
+		if !s.up {
+			s.drop()
+		}
+	}
+	err := r.control.finish(ctx)
+	if r.meter(probes.Up) == nil && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}

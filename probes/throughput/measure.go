@@ -1,0 +1,232 @@
+package throughput
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// meter follows one direction of a measurement. It is safe for concurrent use.
+type meter struct {
+	way     probes.Direction
+	counter *counter // what the receiver has counted, as far as it is known here
+
+	mu       sync.Mutex
+	samples  series
+	recorded int64 // bytes that the recorder has been told of
+	rtts     []time.Duration
+	sender   *senderState // the latest
+}
+
+// add takes down the receiver's count at one moment. What is not later than the sample before is left out.
+func (m *meter) add(s sample) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s.at > m.samples.before(len(m.samples)).at {
+		m.samples = append(m.samples, s)
+	}
+}
+
+// addSender takes down what the sender's kernel says.
+func (m *meter) addSender(s senderState) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sender = &s
+	m.rtts = append(m.rtts, s.RTT)
+}
+
+// measurement is one run, whichever transport carries it: it takes samples, shows progress, decides when it is enough and
+// publishes what came out.
+type measurement struct {
+	config Config
+	rec    *probes.Recorder
+	start  time.Time
+	meters []*meter
+	// sample is called each interval before the meters are looked at, and reads what is counted on this side.
+	sample func(at time.Duration)
+}
+
+func newMeasurement(c Config, rec *probes.Recorder) *measurement {
+	m := &measurement{config: c, rec: rec}
+	for _, way := range c.ways() {
+		m.meters = append(m.meters, &meter{way: way, counter: newCounter(c.target())})
+		rec.Add(probes.Transferred, way, 0)
+	}
+	return m
+}
+
+// meter returns the meter of one direction; nil when that is not measured.
+func (m *measurement) meter(way probes.Direction) *meter {
+	for _, x := range m.meters {
+		if x.way == way {
+			return x
+		}
+	}
+	return nil
+}
+
+// Why a measurement ended, in the info "ended_by".
+const (
+	byDuration = "duration"
+	byVolume   = "volume"
+	byMaxBytes = "max_bytes"
+	bySettled  = "settled"
+)
+
+// watch blocks while data flows, and says why it is enough. It returns an error when ctx ends, with its cause, and when
+// nothing has moved for idleLimit.
+func (m *measurement) watch(ctx context.Context) (why string, err error) {
+	tick := time.NewTicker(m.config.Interval)
+	defer tick.Stop()
+	end := time.NewTimer(m.config.Duration - time.Since(m.start))
+	defer end.Stop()
+	full := m.full()
+	var moved int64
+	movedAt := m.start
+	for {
+		select {
+		case <-full.of(probes.Up):
+			full[probes.Up] = nil
+		case <-full.of(probes.Down):
+			full[probes.Down] = nil
+		case <-end.C:
+			m.look()
+			return byDuration, nil
+		case <-tick.C:
+		case <-ctx.Done():
+			m.look()
+			return "", context.Cause(ctx)
+		}
+		m.look()
+		switch now := m.total(); {
+		case full.done():
+			return m.limitName(), nil
+		case m.settled():
+			m.rec.Flag(probes.StoppedEarly)
+			return bySettled, nil
+		case now > moved:
+			moved, movedAt = now, time.Now()
+		case time.Since(movedAt) >= idleLimit:
+			return "", probes.Fail(probes.Timeout, "nothing has arrived for %v, %v after the start", idleLimit, time.Since(m.start).Round(time.Millisecond))
+		}
+	}
+}
+
+// fulls are the channels that are closed when a direction has carried all that it may; nil once that is known.
+type fulls map[probes.Direction]chan struct{}
+
+func (m *measurement) full() fulls {
+	f := fulls{}
+	for _, x := range m.meters {
+		f[x.way] = x.counter.full
+	}
+	return f
+}
+
+func (f fulls) of(way probes.Direction) <-chan struct{} { return f[way] }
+
+func (f fulls) done() bool {
+	for _, c := range f {
+		if c != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *measurement) limitName() string {
+	if m.config.Volume > 0 {
+		return byVolume
+	}
+	return byMaxBytes
+}
+
+// total is how many bytes all receivers have counted.
+func (m *measurement) total() (n int64) {
+	for _, x := range m.meters {
+		n += x.counter.total.Load()
+	}
+	return n
+}
+
+// look takes a sample and shows progress: goodput is the mean of the last second until publish knows better.
+func (m *measurement) look() {
+	if m.sample != nil {
+		m.sample(time.Since(m.start))
+	}
+	for _, x := range m.meters {
+		x.mu.Lock()
+		x.recordBytes(m.rec)
+		if n := len(x.samples); n > 0 {
+			second := int(time.Second / m.config.Interval)
+			m.rec.Set(probes.Goodput, x.way, x.samples.mean(max(0, n-second)))
+		}
+		x.mu.Unlock()
+	}
+}
+
+// recordBytes tells the recorder of the bytes that it has not been told of. The caller holds mu.
+func (x *meter) recordBytes(rec *probes.Recorder) {
+	total := x.counter.total.Load()
+	rec.Add(probes.Transferred, x.way, float64(total-x.recorded))
+	x.recorded = total
+}
+
+func (m *measurement) settled() bool {
+	if m.config.Settle == 0 {
+		return false
+	}
+	for _, x := range m.meters {
+		x.mu.Lock()
+		yes := x.samples.settled(m.skip(x.samples), m.config.Settle, m.config.Confidence)
+		x.mu.Unlock()
+		if !yes {
+			return false
+		}
+	}
+	return true
+}
+
+// skip is how many samples at the start are left out.
+func (m *measurement) skip(s series) int {
+	if m.config.Warmup > 0 {
+		return s.warm(m.config.Warmup)
+	}
+	return s.ramp()
+}
+
+// publish sums up each direction. It is called once, when no more samples come.
+func (m *measurement) publish(why string) {
+	if why != "" {
+		m.rec.Note("ended_by", why)
+	}
+	for _, x := range m.meters {
+		x.mu.Lock()
+		x.recordBytes(m.rec)
+		if len(x.samples) > 0 {
+			m.publishSeries(x)
+		}
+		if x.sender != nil {
+			x.sender.record(m.rec, x.way, x.samples.before(len(x.samples)).at, meanOf(x.rtts))
+		}
+		x.mu.Unlock()
+	}
+}
+
+func (m *measurement) publishSeries(x *meter) {
+	skip := m.skip(x.samples)
+	m.rec.Set(probes.Goodput, x.way, x.samples.mean(skip))
+	m.rec.Set(probes.Ramp, x.way, x.samples.before(skip).at.Seconds())
+	for i := skip; i < len(x.samples); i++ {
+		m.rec.Observe(probes.IntervalRate, x.way, x.samples.rate(i))
+	}
+}
+
+func meanOf(v []time.Duration) (mean time.Duration) {
+	for _, d := range v {
+		mean += d / time.Duration(len(v))
+	}
+	return mean
+}

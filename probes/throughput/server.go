@@ -1,0 +1,218 @@
+package throughput
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/farend"
+)
+
+// Limits is what the far end grants at most.
+type Limits struct {
+	// Sessions is how many TCP sessions and QUIC connections are served at the same time, each; further ones are refused
+	// with the outcome "busy".
+	Sessions int
+	// Duration is how long data may flow in one session.
+	Duration time.Duration
+	// Bytes is how much the far end sends, and how much it takes in, per session.
+	Bytes int64
+}
+
+// DefaultLimits are generous: five minutes and a terabyte, as much as a configuration may ask for.
+func DefaultLimits() Limits { return Limits{Sessions: 16, Duration: 5 * time.Minute, Bytes: 1e12} }
+
+// FarEnd answers throughput tests, within DefaultLimits.
+func FarEnd(log *slog.Logger) farend.Service { return FarEndWithin(DefaultLimits(), log) }
+
+// FarEndWithin answers throughput tests within the limits.
+func FarEndWithin(limits Limits, log *slog.Logger) farend.Service {
+	s := &server{limits: limits, log: log, epoch: time.Now(), block: newBlock(uint64(time.Now().UnixNano())), sessions: map[string]*session{}}
+	return farend.Service{
+		Name:    "throughput",
+		Streams: map[string]func(context.Context, net.Conn) error{farend.PreambleGoodput: s.serve},
+	}
+}
+
+// server is the far end. It is safe for concurrent use.
+type server struct {
+	limits Limits
+	log    *slog.Logger
+	epoch  time.Time // the zero of the times that QUIC connections report, so that those of one client add up
+	block  []byte
+
+	mu       sync.Mutex
+	sessions map[string]*session
+}
+
+// session is one test over TCP. It is safe for concurrent use.
+type session struct {
+	open     open
+	received *counter
+	out      *sender
+	state    func() senderState // what the transport says of what is sent; no Sockets when it does not tell
+	epoch    time.Time
+
+	ctx     context.Context // ends with the session
+	end     context.CancelCauseFunc
+	started chan struct{} // closed when all streams are there
+	begun   time.Time     // valid once started is closed
+
+	mu      sync.Mutex
+	missing open // the streams that are still to come
+	sending []net.Conn
+}
+
+// serve answers one connection behind its preamble: it becomes the control connection of a session, or one of its streams.
+func (s *server) serve(ctx context.Context, c net.Conn) error {
+	defer interruptible(ctx, c)()
+	if err := c.SetReadDeadline(time.Now().Add(idleLimit)); err != nil {
+		return fmt.Errorf("waiting for a request: %w", err)
+	}
+	m, err := readMessage(c)
+	if err != nil {
+		return fmt.Errorf("waiting for a request: %w", err)
+	}
+	if err := c.SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("waiting for a request: %w", err)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case m.Open != nil:
+		return s.control(ctx, c, *m.Open, (*session).askKernel)
+	case m.Data != nil:
+		return s.stream(ctx, c, *m.Data)
+	default:
+		return fmt.Errorf("%w: the first message asks for nothing", errFrame)
+	}
+}
+
+// admit grants a session or says why not.
+func (s *server) admit(ctx context.Context, end context.CancelCauseFunc, o open) (id string, _ *session, _ *refused) {
+	no := func(outcome probes.Outcome, format string, args ...any) *refused {
+		return &refused{Outcome: string(outcome), Text: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case o.Version != protocolVersion:
+		return "", nil, no(probes.Invalid, "version %d of the throughput protocol is not spoken here: want %d", o.Version, protocolVersion)
+	case o.Duration > s.limits.Duration:
+		return "", nil, no(probes.Refused, "a test of %v is longer than the %v that are granted: ask for less", o.Duration, s.limits.Duration)
+	case o.Limit > s.limits.Bytes:
+		return "", nil, no(probes.Refused, "%d bytes are more than the %d that are granted: ask for less", o.Limit, s.limits.Bytes)
+	}
+	if o.Limit == 0 {
+		o.Limit = s.limits.Bytes
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sessions) >= s.limits.Sessions {
+		return "", nil, no(probes.Busy, "%d tests are running, as many as are granted at a time: come back later", len(s.sessions))
+	}
+	sess := &session{
+		open: o, missing: o, received: newCounter(o.Limit), epoch: s.epoch, ctx: ctx, end: end, started: make(chan struct{}),
+		out: &sender{block: s.block, budget: newBudget(o.Limit), sent: newCounter(0)},
+	}
+	id = rand.Text()
+	s.sessions[id] = sess
+	return id, sess, nil
+}
+
+// dismiss forgets a session.
+func (s *server) dismiss(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, id)
+}
+
+// stream serves one data connection until its session or its peer ends it.
+func (s *server) stream(ctx context.Context, c net.Conn, d data) error {
+	s.mu.Lock()
+	sess := s.sessions[d.Session]
+	s.mu.Unlock()
+	if sess == nil {
+		return errors.New("a stream names a session that there is none of")
+	}
+	if err := sess.bind(c, d.Up); err != nil {
+		return err
+	}
+	defer interruptible(sess.ctx, c)()
+	select {
+	case <-sess.started:
+	case <-sess.ctx.Done():
+		return nil
+	case <-ctx.Done():
+		return nil
+	}
+	var err error
+	if d.Up {
+		err = receive(c, sess.received)
+	} else {
+		err = sess.out.send(c)
+		if err == nil {
+			<-sess.ctx.Done() // closing now would cut off what the kernel still holds for the peer
+		}
+	}
+	abort(c)
+	if sess.ctx.Err() != nil {
+		return nil // how a stream ends in an ended session says nothing
+	}
+	return err
+}
+
+// bind counts a stream in, and prepares it for sending when the far end does.
+func (s *session) bind(c net.Conn, up bool) error {
+	if !up && s.open.CongestionControl != "" {
+		if err := useCongestionControl(c, s.open.CongestionControl); err != nil {
+			s.end(probes.Fail(probes.Invalid, "%w", err))
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := &s.missing.Down
+	if up {
+		left = &s.missing.Up
+	}
+	if *left == 0 {
+		return errors.New("a stream is one more than its session has")
+	}
+	*left--
+	if !up {
+		s.sending = append(s.sending, c)
+	}
+	if s.missing.Up+s.missing.Down == 0 {
+		s.begun = time.Now()
+		close(s.started)
+	}
+	return nil
+}
+
+// askKernel has the session's reports say what the kernel says of its sending streams.
+func (s *session) askKernel() {
+	s.state = func() (sum senderState) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, c := range s.sending {
+			if one, ok := stateOf(c); ok {
+				sum.add(one)
+			}
+		}
+		return sum
+	}
+}
+
+// report is what there is to say now.
+func (s *session) report(final bool) *report {
+	r := &report{Elapsed: time.Since(s.begun), Received: s.received.total.Load(), Sent: s.out.sent.total.Load(), Final: final}
+	if state := s.state(); state.Sockets > 0 {
+		r.Sender = &state
+	}
+	return r
+}

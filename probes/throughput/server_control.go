@@ -1,0 +1,131 @@
+package throughput
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// control owns a session, from the request for it to its last report. prepare is
+// called before the client is told.
+// Liveness: it waits for its reader, which ends when the deadline of c passes; that happens when the session ends because
+// the client says so, leaves, stands still, or has had its time, and when ctx ends.
+func (s *server) control(ctx context.Context, c controlConn, o open, prepare func(*session)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	id, sess, no := s.admit(ctx, cancel, o)
+	if no != nil {
+		return writeMessage(c, message{Refused: no})
+	}
+	defer s.dismiss(id)
+	prepare(sess)
+	if err := writeMessage(c, message{Accepted: &accepted{Session: id}}); err != nil {
+		return fmt.Errorf("granting a session: %w", err)
+	}
+	var heard atomic.Int64
+	var reader sync.WaitGroup
+	reader.Go(func() { cancel(listen(c, &heard)) })
+	err := sess.run(ctx, c, &heard)
+	cancel(err)
+	if no := refusal(err); no != nil {
+		_ = c.SetDeadline(time.Now().Add(time.Second)) // a last word; when it does not get through, closing says enough
+		_ = writeMessage(c, message{Refused: no})
+	}
+	_ = c.SetDeadline(past()) // it fails on a closed connection only, on which the reader ends as well
+	reader.Wait()
+	if errors.Is(err, errStopped) {
+		return nil
+	}
+	return err
+}
+
+// errStopped is how a session ends that the client ends.
+var errStopped = errors.New("the client has ended the test")
+
+// listen reads what the client says, counts it as signs of life, and returns why there is no more.
+func listen(c controlConn, heard *atomic.Int64) error {
+	for {
+		m, err := readMessage(c)
+		switch {
+		case err != nil:
+			return fmt.Errorf("listening to the client: %w", err)
+		case m.Stop != nil:
+			return errStopped
+		case m.Alive == nil:
+			return fmt.Errorf("%w: a message out of turn", errFrame)
+		}
+		heard.Add(1)
+	}
+}
+
+// run waits for the streams, reports while they flow, and sends the last report.
+func (s *session) run(ctx context.Context, c controlConn, heard *atomic.Int64) error {
+	patience := time.NewTimer(idleLimit)
+	defer patience.Stop()
+	select {
+	case <-s.started:
+	case <-patience.C:
+		return probes.Fail(probes.Timeout, "the streams were not there within %v", idleLimit)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := writeMessage(c, message{Start: &start{Clock: s.begun.Sub(s.epoch)}}); err != nil {
+		return fmt.Errorf("starting the test: %w", err)
+	}
+	why := s.watch(ctx, c, heard)
+	if !errors.Is(why, errStopped) {
+		return why
+	}
+	if err := c.SetWriteDeadline(time.Now().Add(idleLimit)); err != nil {
+		return fmt.Errorf("sending the last report: %w", err)
+	}
+	if err := writeMessage(c, message{Report: s.report(true)}); err != nil {
+		return fmt.Errorf("sending the last report: %w", err)
+	}
+	return errStopped
+}
+
+// watch reports each interval, and at once when all that was agreed on is in; it returns why the session is over.
+func (s *session) watch(ctx context.Context, c controlConn, heard *atomic.Int64) error {
+	tick := time.NewTicker(s.open.Interval)
+	defer tick.Stop()
+	end := time.NewTimer(s.open.Duration + 2*idleLimit) // the client ends it after Duration; this is for one that does not
+	defer end.Stop()
+	full := s.received.full
+	life, livedAt := int64(0), time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-end.C:
+			return probes.Fail(probes.Timeout, "the test was to end after %v and has not", s.open.Duration)
+		case <-full:
+			full = nil
+		case <-tick.C:
+		}
+		if now := heard.Load() + s.received.total.Load() + s.out.sent.total.Load(); now != life {
+			life, livedAt = now, time.Now()
+		} else if time.Since(livedAt) >= idleLimit {
+			return probes.Fail(probes.Timeout, "nothing has moved for %v", idleLimit)
+		}
+		if err := c.SetWriteDeadline(time.Now().Add(idleLimit)); err != nil {
+			return fmt.Errorf("reporting: %w", err)
+		}
+		if err := writeMessage(c, message{Report: s.report(false)}); err != nil {
+			return fmt.Errorf("reporting: %w", err)
+		}
+	}
+}
+
+// refusal is what is left to say to the client of a session that the far end ends; nil when the client has gone.
+func refusal(err error) *refused {
+	if f, ok := errors.AsType[*probes.Failure](err); ok {
+		return &refused{Outcome: string(f.Outcome), Text: f.Error()}
+	}
+	return nil
+}
