@@ -38,6 +38,9 @@ type At struct {
 	path string
 }
 
+// At is the place of a node, for values that decode themselves.
+func (r *Report) At(n *yaml.Node, path string) At { return At{node: resolve(n), path: path} }
+
 // Problem reports text at a key of the mapping; at the mapping itself when it lacks the key or key is "".
 func (r *Report) Problem(at At, key, text string) {
 	line, path := at.node.Line, at.path
