@@ -125,22 +125,29 @@ func (r *Recorder) Flag(q Quality) {
 // Cut ends a window of a continuous measurement: what was taken down so far becomes a Result of its own, and the
 // recorder begins anew at the same instant, so that nothing falls between two windows or into both.
 // Info outlives the cut. One goroutine cuts; others may go on observing meanwhile.
-func (r *Recorder) Cut() {
-	window := r.take()
+func (r *Recorder) Cut() { r.CutAt(time.Time{}, time.Now()) }
+
+// CutAt is Cut for a probe that takes a window down only after it ended, when it is known what became of each packet:
+// the Result covers start to end, and the recorder's next window starts at end. A zero start stands for where the last
+// cut ended. Both need a monotonic reading.
+func (r *Recorder) CutAt(start, end time.Time) {
+	window := r.take(start, end)
 	if r.emit != nil {
 		r.emit(window)
 	}
 }
 
 // take moves what was taken down so far into a recorder of its own.
-func (r *Recorder) take() *Recorder {
+func (r *Recorder) take(start, end time.Time) *Recorder {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
-	window := &Recorder{started: r.started, ended: now, values: r.values, hists: r.hists, metrics: r.metrics,
+	if start.IsZero() {
+		start = r.started
+	}
+	window := &Recorder{started: start, ended: end, values: r.values, hists: r.hists, metrics: r.metrics,
 		info: maps.Clone(r.info), events: r.events, quality: r.quality}
 	info := r.info
-	r.reset(now)
+	r.reset(end)
 	r.info = info
 	return window
 }

@@ -203,3 +203,28 @@ func TestTapSeesEveryObservedValueInOrder(t *testing.T) {
 		t.Errorf("the window after the cut holds %d values, want 2: the tap only looks on", n)
 	}
 }
+
+func TestCutAtCoversWhatTheProbeSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		probe := ProbeFunc(func(_ context.Context, r *Recorder) error {
+			for n := range 3 {
+				time.Sleep(13 * time.Second) // a window of 10 s is known to be complete 3 s later
+				r.Add(PacketsSent, Both, float64(n))
+				begin := start.Add(time.Duration(n) * 10 * time.Second)
+				r.CutAt(begin, begin.Add(10*time.Second))
+			}
+			return context.Canceled
+		})
+		var got []*Result
+		(&Runner{}).Run(t.Context(), Job{Probe: probe}, collect(&got))
+		for n, r := range got[:3] {
+			if want := start.Add(time.Duration(n) * 10 * time.Second); !r.Start.Equal(want) || r.Elapsed != 10*time.Second || r.Values["packets_sent"] != float64(n) {
+				t.Errorf("window %d: %v from %v with %v packets", n, r.Elapsed, r.Start, r.Values["packets_sent"])
+			}
+		}
+		if last := got[3]; !last.Start.Equal(start.Add(30*time.Second)) || last.Elapsed != 9*time.Second {
+			t.Errorf("the rest covers %v from %v", last.Elapsed, last.Start)
+		}
+	})
+}

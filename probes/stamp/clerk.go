@@ -1,0 +1,238 @@
+package stamp
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// clerk draws figures from settled windows, one after the other, and writes them into the recorder.
+type clerk struct {
+	rec           *probes.Recorder
+	config        *Config
+	clock         sessionClock
+	template      *template
+	link          link
+	losses        losses
+	interruptions interruptions
+	previous      *delay // of the last packet of the window before, if it was answered
+	epoch         int64  // of the window before
+
+	sent, received uint64 // of all windows
+
+	mu  sync.Mutex
+	far peer
+}
+
+// peer is what replies showed of the far end.
+type peer struct {
+	met        bool
+	ssid       bool // repeats the session identifier
+	counts     bool
+	distinct   bool // its numbers are its own: they differ from ours
+	follows    bool
+	error      errorEstimate
+	ttl        uint8
+	methodT2   stampMethod
+	methodT3   stampMethod
+	timestamps bool
+}
+
+// meet takes in what a reply shows of the far end. The receiving goroutine calls it.
+func (k *clerk) meet(p *reply, x *extensions) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.far.met = true
+	k.far.ssid = p.ssid != 0
+	k.far.counts = k.far.counts || x.counts
+	k.far.distinct = k.far.distinct || p.seq != p.senderSeq
+	k.far.follows = k.far.follows || x.told.ok
+	k.far.error, k.far.ttl = p.err, p.ttl
+	k.far.timestamps = p.t2 != 0 && p.t3 != 0
+	k.far.methodT2 = x.methodT2
+	if x.told.ok {
+		k.far.methodT3 = x.methodT3
+	}
+}
+
+func (k *clerk) peer() peer {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.far
+}
+
+// progress shows what a one-shot run has tallied since the last time.
+func (k *clerk) progress(t tally) {
+	t.deliver(k.rec)
+	k.count(&t)
+}
+
+func (k *clerk) count(t *tally) {
+	k.sent += t.sent
+	k.received += t.received
+}
+
+// take draws the figures of one window. Packets that left after settled and were not answered are on their way still.
+// over says that the window's time is over, and that it makes a result of its own if there are windows. It returns true
+// when the window was the whole of a one-shot run.
+func (k *clerk) take(w *window, follower neighbour, settled time.Duration, over bool) (whole bool) {
+	far := k.peer()
+	reorderedUp := k.losses.decide(w, follower, settled)
+	list, last := w.delays(k.previous)
+	if w.epoch != k.epoch {
+		k.previous = nil
+		if len(list) > 0 {
+			list[0].next = false
+		}
+	}
+	if w.counted && (len(w.records) > 0 || w.total().skipped+w.total().refused > 0 || k.config.Window > 0) {
+		k.count(&w.tally)
+		w.tally.deliver(k.rec)
+		k.losing(w, far, settled)
+		k.ordering(w, far, reorderedUp)
+		k.delaying(list)
+		k.judge(w, far)
+	}
+	k.previous, k.epoch = last, w.epoch
+	if w.counted && k.config.Window > 0 && over {
+		k.rec.CutAt(k.time(w, w.start), k.time(w, w.end))
+	}
+	return w.counted && k.config.Window == 0
+}
+
+// time is a moment of session time by the wall clock as it stood when the window was opened.
+func (k *clerk) time(w *window, at time.Duration) time.Time {
+	if w.epoch == k.clock.began.UnixNano() {
+		return k.clock.time(at)
+	}
+	return time.Unix(0, w.epoch+int64(at))
+}
+
+// losing takes down losses, by direction where the far end counts, and interruptions.
+func (k *clerk) losing(w *window, far peer, settled time.Duration) {
+	if !far.tellsDirection() {
+		for i := range w.records {
+			w.records[i].fate &^= lostUp | lostDown
+		}
+	}
+	lost, up, down := k.interruptions.observe(k.rec, w, settled, w.end)
+	if w.final {
+		k.interruptions.finish(k.rec, w, w.end)
+	}
+	k.rec.Add(probes.PacketsLost, probes.Both, float64(lost))
+	if far.met && (far.tellsDirection() || lost == 0) {
+		k.rec.Add(probes.PacketsLost, probes.Up, float64(up))
+		k.rec.Add(probes.PacketsLost, probes.Down, float64(down))
+	}
+	out := 0
+	for i := range w.records {
+		if r := &w.records[i]; !r.fate.has(answered) && !r.lost(settled) {
+			out++
+		}
+	}
+	if out > 0 {
+		k.rec.Note("in_flight_at_end", fmt.Sprint(out))
+	}
+	if n := len(w.records) - out; n > 0 {
+		k.rec.Set(probes.LossRatio, probes.Both, float64(lost)/float64(n))
+	}
+}
+
+// tellsDirection says whether losses can be attributed to a direction.
+func (p *peer) tellsDirection() bool { return p.counts || p.distinct }
+
+// ordering takes down duplicates and reordering.
+func (k *clerk) ordering(w *window, far peer, reorderedUp int) {
+	k.rec.Add(probes.PacketsDuplicated, probes.Both, float64(len(w.copies)+w.copiesDown))
+	reorderedAll, reorderedDown := 0, 0
+	for i := range w.records {
+		if w.records[i].fate.has(reordered) {
+			reorderedAll++
+		}
+		if w.records[i].fate.has(overtaken) {
+			reorderedDown++
+		}
+	}
+	k.rec.Add(probes.PacketsReordered, probes.Both, float64(reorderedAll))
+	if !far.tellsDirection() {
+		return
+	}
+	k.rec.Add(probes.PacketsDuplicated, probes.Up, float64(len(w.copies)))
+	k.rec.Add(probes.PacketsDuplicated, probes.Down, float64(w.copiesDown))
+	k.rec.Add(probes.PacketsReordered, probes.Up, float64(reorderedUp))
+	k.rec.Add(probes.PacketsReordered, probes.Down, float64(reorderedDown))
+}
+
+// delaying takes down what the far end's time stamps add to the round trip.
+func (k *clerk) delaying(list []delay) {
+	if len(list) == 0 {
+		return
+	}
+	observeInterpacket(k.rec, list, k.previous)
+	o := estimateOffset(list)
+	o.level(list)
+	observeVariation(k.rec, list)
+	o.observeOneWay(k.rec, list)
+}
+
+// judge says how far the figures can be trusted, and which are missing and why.
+//
+// A result is late on schedule when more than one slot in a hundred was skipped, or left later than planned by more
+// than a tenth of the interval or a millisecond, whichever is more.
+func (k *clerk) judge(w *window, far peer) {
+	total := w.total()
+	if total.refused > 0 {
+		k.rec.Flag(probes.KernelRefused)
+	}
+	if (total.behind+total.skipped)*100 > total.sent+total.skipped {
+		k.rec.Flag(probes.ScheduleLate)
+	}
+	if w.stepped != 0 {
+		k.rec.Flag(probes.ClockStepped)
+		k.rec.Event(probes.Event{Time: time.Unix(0, w.epoch+int64(w.start)), Type: probes.ClockStep, Detail: "by " + w.stepped.String()})
+	}
+	k.stamps(&total, far)
+	if missing := k.missing(far); len(missing) > 0 {
+		k.rec.Note("missing", strings.Join(missing, "; "))
+	}
+	if len(k.template.omitted) > 0 {
+		k.rec.Note("extensions_omitted", strings.Join(k.template.omitted, ", ")+": the packet is too small")
+	}
+}
+
+// stamps says where the four stamps came from. STAMP itself tells only whether the far end's hardware took part.
+func (k *clerk) stamps(c *counts, far peer) {
+	t1, t4 := k.link.stamps()
+	t2, t3 := far.methodT2.String(), stampsUser
+	if far.follows {
+		t3 = fmt.Sprintf("%s followed up %d/%d", far.methodT3, c.departures, c.received)
+	}
+	k.rec.Note("stamps", fmt.Sprintf("T1=%s,T2=%s,T3=%s,T4=%s", t1, t2, t3, t4))
+	if t1 == stampsUser || t4 == stampsUser || !far.follows {
+		k.rec.Flag(probes.UserStamps)
+	}
+}
+
+// missing says which figures the far end does not allow for.
+func (k *clerk) missing(far peer) []string {
+	if !far.met {
+		return nil
+	}
+	var list []string
+	if !far.tellsDirection() {
+		list = append(list, "direction of loss: the reflector repeats our sequence numbers")
+	}
+	if !far.timestamps {
+		list = append(list, "delay per direction and time at the far end: the reflector gives no time stamps")
+	}
+	if k.template.ssid != 0 && !far.ssid {
+		list = append(list, "source at the far end: the reflector lacks the extensions of RFC 8972")
+	}
+	return list
+}
+
+// tolerance is how much later than planned a packet may leave before it counts as behind schedule.
+func (c *Config) tolerance() time.Duration { return max(time.Millisecond, c.Interval/10) }

@@ -1,0 +1,106 @@
+package stamp
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Config is the configuration of one stamp probe.
+type Config struct {
+	Count    int           `yaml:"count" help:"packets to plan in a one-shot run without duration" min:"1" max:"1000000"`
+	Interval time.Duration `yaml:"interval" help:"planned time between two packets" min:"1ms" max:"1h"`
+	Duration time.Duration `yaml:"duration" help:"length of a one-shot run; 0 goes by count" min:"0s" max:"24h"`
+	Window   time.Duration `yaml:"window" help:"measure without end and give a result per window; 0 measures once" min:"0s" max:"5m"`
+	Warmup   int           `yaml:"warmup" help:"packets sent first that count in no figure" min:"0" max:"1000"`
+	Size     int           `yaml:"size" help:"UDP payload in bytes, both ways; 112 or more with a key" min:"44" max:"65507"`
+	Spacing  string        `yaml:"spacing" help:"equal gaps, or random ones with the interval as their mean (RFC 2330)" oneof:"periodic,poisson"`
+	Wait     time.Duration `yaml:"timeout" help:"a packet not answered for this long counts as lost until it comes after all" min:"10ms" max:"60s"`
+	Gap      time.Duration `yaml:"gap" help:"record an event for each interruption of at least this length; 0 is 100ms or three intervals" min:"0s" max:"1h"`
+	Key      string        `yaml:"key" help:"secret of the authenticated mode, 16 bytes or more"`
+	KeyFile  string        `yaml:"key_file" help:"file that holds the secret"`
+	TLVs     bool          `yaml:"extensions" help:"ask the reflector for more by RFC 8972 extensions"`
+	Peer     string        `yaml:"plain_peer" help:"what to do when the reflector lacks RFC 8972 (SSID zero)" oneof:"continue,stop"`
+}
+
+func defaults() Config {
+	return Config{
+		Count: 100, Interval: 10 * time.Millisecond, Size: 200, Spacing: periodic, Wait: 3 * time.Second,
+		TLVs: true, Peer: peerContinue,
+	}
+}
+
+// The words of Spacing and Peer.
+const (
+	periodic     = "periodic"
+	poisson      = "poisson"
+	peerContinue = "continue"
+	peerStop     = "stop"
+)
+
+// maxPlanned bounds the records of one window, 48 bytes each.
+const maxPlanned = 1_000_000
+
+// Timeout implements probes.Config: the planned length, the wait for the last reply, and slack for resolving the name.
+// Random gaps add up to more than their mean as often as to less; half as much again is out of reach of chance for any
+// count that takes long.
+func (c *Config) Timeout() time.Duration {
+	if c.Window > 0 {
+		return 0
+	}
+	planned := c.planned()
+	if c.Spacing == poisson {
+		planned += planned/2 + 10*c.Interval
+	}
+	return planned + c.Wait + 10*time.Second
+}
+
+// planned is how long a one-shot run sends, warm-up included.
+func (c *Config) planned() time.Duration {
+	warmup := time.Duration(c.Warmup) * c.Interval
+	if c.Duration > 0 {
+		return warmup + c.Duration
+	}
+	return warmup + time.Duration(c.Count)*c.Interval
+}
+
+// gap is the shortest interruption that makes an event.
+func (c *Config) gap() time.Duration {
+	if c.Gap > 0 {
+		return c.Gap
+	}
+	return max(100*time.Millisecond, 3*c.Interval)
+}
+
+// check finds what the bounds of single fields cannot: settings that contradict each other.
+func (c *Config) check() error {
+	length := max(c.Window, c.Duration)
+	switch {
+	case length/c.Interval > maxPlanned:
+		return fmt.Errorf("interval: %v over %v makes more than %d packets in one result: lengthen the interval, or set a shorter window", c.Interval, length, maxPlanned)
+	case c.Window > 0 && c.Window < c.Interval:
+		return fmt.Errorf("window: %v is shorter than the interval of %v, so some results would hold no packet", c.Window, c.Interval)
+	case c.Window > 0 && c.Window < time.Second:
+		return fmt.Errorf("window: %v is below the minimum of 1s", c.Window)
+	case c.Key != "" && c.KeyFile != "":
+		return fmt.Errorf("key_file: key is set as well: keep one of them")
+	}
+	return nil
+}
+
+// secret is the key of the authenticated mode; empty for the unauthenticated one.
+func (c *Config) secret() ([]byte, error) {
+	if c.KeyFile == "" {
+		return []byte(c.Key), nil
+	}
+	text, err := os.ReadFile(c.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("key_file: %w", err)
+	}
+	text = bytes.TrimRight(text, "\r\n")
+	if len(text) == 0 {
+		return nil, fmt.Errorf("key_file: %s is empty: it should hold the secret", c.KeyFile)
+	}
+	return text, nil
+}

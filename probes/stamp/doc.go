@@ -1,0 +1,12 @@
+// Package stamp measures delay, loss and interruption packet by packet with the Simple Two-way Active Measurement
+// Protocol (RFC 8762) and its extensions (RFC 8972), and answers such packets at the far end.
+//
+//	sender                                   reflector
+//	  T1 ──────────── test packet ─────────────▶ T2
+//	  T4 ◀─────────── reflected packet ───────── T3        RTT = (T4−T1) − (T3−T2)
+//
+// The files fall into three groups. The codec (packet.go, tlv.go, timestamp.go, auth.go) knows bytes and nothing else.
+// The reflector (reflector.go, table.go, serve*.go) answers. The sender (kind.go, session.go, schedule.go, link*.go)
+// sends on time and takes replies down in a ledger (ledger.go), from which figures are drawn once the fate of every
+// packet is settled (report.go and what it calls).
+package stamp

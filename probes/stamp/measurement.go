@@ -1,0 +1,210 @@
+package stamp
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// measurement is one run of the probe: a one-shot run, or one that goes on window by window.
+//
+//	schedule ─▶ send ─▶ link ─▶ … ─▶ link ─▶ receive
+//	              │                             │
+//	              └───────▶  ledger  ◀──────────┘
+//	                           │ windows whose packets are settled
+//	                           ▼
+//	                         clerk ─▶ recorder
+type measurement struct {
+	config *Config
+	clock  sessionClock
+	link   link
+	waiter waiter
+	rec    *probes.Recorder
+	random *rand.Rand
+	ledger *ledger
+	clerk  *clerk
+	wake   chan struct{} // holds one: a window may be settled
+
+	template *template // the sending goroutine's
+	refusal  error     // the sending goroutine's: the latest error of the kernel
+
+	sign       *signer // the receiving goroutine's, as is what follows
+	source     netip.AddrPort
+	forged     int
+	turnedAway atomic.Bool
+
+	fault chan error // holds one: what makes going on pointless
+}
+
+// run measures until the end of the schedule, or until ctx ends.
+//
+// Liveness: two goroutines beside the caller's. The one that sends returns when the schedule or ctx ends; the one that
+// receives returns when the link is stopped. run stops both and waits for them.
+func (m *measurement) run(ctx context.Context) error {
+	m.fault = make(chan error, 1)
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	m.open(0)
+	var workers sync.WaitGroup
+	workers.Go(func() { m.guard(m.receive) })
+	workers.Go(func() { m.guard(func() { m.send(working) }) })
+	err := m.account(ctx)
+	stop()
+	m.link.stop()
+	workers.Wait()
+	m.drain(err == nil)
+	return err
+}
+
+// guard keeps a panic of a goroutine from ending the process: it becomes the outcome of this run.
+func (m *measurement) guard(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.fail(probes.Fail(probes.Error, "panic in probe: %v\n%s", p, debug.Stack()))
+		}
+	}()
+	f()
+}
+
+// fail ends the run with an error. The first one counts.
+func (m *measurement) fail(err error) {
+	select {
+	case m.fault <- err:
+	default:
+	}
+}
+
+// account hands windows on to the clerk as they settle. It returns when the last one did, or when ctx ends.
+func (m *measurement) account(ctx context.Context) error {
+	const progress = 250 * time.Millisecond // how often a display can show something new
+	tick := time.NewTicker(progress)
+	defer tick.Stop()
+	alarm := time.NewTimer(0)
+	defer alarm.Stop()
+	for {
+		now := m.clock.now()
+		settled, at := m.ledger.settled(now)
+		if settled {
+			w, follower := m.ledger.takeOut(now)
+			w.final = m.config.Window == 0
+			if m.clerk.take(w, follower, forever, true) {
+				return nil
+			}
+			continue
+		}
+		if at != forever {
+			alarm.Reset(at - now)
+		}
+		select {
+		case <-m.wake:
+		case <-alarm.C:
+		case <-tick.C:
+			if m.config.Window == 0 {
+				m.clerk.progress(m.ledger.progress())
+			}
+		case err := <-m.fault:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// drain gives the clerk what is left when the run was ended early. What is still on its way is neither received nor
+// lost. After a complete run nothing counted is left.
+func (m *measurement) drain(complete bool) {
+	if complete {
+		return
+	}
+	now := m.clock.now()
+	for {
+		w, follower := m.ledger.takeOut(now)
+		if w == nil {
+			return
+		}
+		over := w.end <= now
+		w.final = !over
+		w.end = min(w.end, now)
+		m.clerk.take(w, follower, now-m.config.Wait, over)
+	}
+}
+
+// receive takes down replies until the link is stopped.
+func (m *measurement) receive() {
+	buffer := make([]byte, maxPacketSize)
+	for failures := 0; ; {
+		n, at, err := m.link.receive(buffer)
+		switch {
+		case err == nil:
+			failures = 0
+			m.take(buffer[:n], at)
+		case isTurnedAway(err):
+			m.turnedAway.Store(true)
+		case isStopped(err):
+			return
+		default:
+			if failures++; failures == maxReadErrors {
+				m.fail(fmt.Errorf("receiving replies: %w", err))
+				return
+			}
+		}
+	}
+}
+
+// take takes down one reply.
+func (m *measurement) take(packet []byte, at time.Duration) {
+	var p reply
+	if !p.parse(packet, m.sign.mode()) {
+		m.ledger.stray()
+		return
+	}
+	if m.sign != nil && !m.sign.checkBase(packet) {
+		m.forged++
+		m.ledger.stray()
+		return
+	}
+	if p.ssid != m.template.ssid && p.ssid != 0 {
+		m.ledger.stray()
+		return
+	}
+	if p.ssid == 0 && m.template.ssid != 0 && m.config.Peer == peerStop {
+		m.fail(probes.Fail(probes.Invalid, "the reflector returns no session identifier, so it lacks RFC 8972: set plain_peer to continue, or extensions to false"))
+		return
+	}
+	var x extensions
+	x.read(packet, m.sign)
+	m.watchSource(x.source, at)
+	e := echo{seq: p.senderSeq, farSeq: p.seq, received: at, t2: p.t2, t3: p.t3, format: p.err.format(),
+		told: x.told, follows: x.follows, counts: x.counts}
+	m.clerk.meet(&p, &x)
+	if m.ledger.receive(&e) {
+		m.signal()
+	}
+}
+
+// signal tells the clerk that a window may be settled.
+func (m *measurement) signal() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// watchSource notices that a translator on the way gave the session another address or port.
+func (m *measurement) watchSource(source netip.AddrPort, at time.Duration) {
+	if !source.IsValid() || source == m.source {
+		return
+	}
+	if m.source.IsValid() {
+		m.rec.Event(probes.Event{Time: m.clock.time(at), Type: probes.Rebinding, Detail: fmt.Sprintf("%v to %v", m.source, source)})
+	}
+	m.source = source
+	m.rec.Note("source_at_far_end", source.String())
+}

@@ -1,0 +1,89 @@
+package stamp
+
+import (
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// offset is what is known of the far clock against ours over one window: far = ours + value + drift·(t − at).
+type offset struct {
+	value time.Duration
+	at    time.Duration
+	drift float64       // seconds per second; 0 unless it is certain
+	bound time.Duration // of the error of value
+}
+
+// estimateOffset takes the offset from the exchange with the shortest round trip, where the least can be hidden: the
+// true offset is within half of that round trip of the value (as RFC 5905 section 8 reckons), whatever share of it each
+// direction had.
+func estimateOffset(list []delay) offset {
+	best := list[0]
+	for _, d := range list {
+		if d.rtt < best.rtt {
+			best = d
+		}
+	}
+	return offset{value: (best.up - best.down) / 2, at: best.sent, bound: (best.rtt + 1) / 2, drift: certainDrift(list, best.rtt)}
+}
+
+// certainDrift compares the offset at the beginning with that at the end, each from the shortest round trip in its third
+// of the window. What those round trips had above the shortest of all may sit in either direction and shift the offset
+// by half; only a difference beyond that is drift, and on links without drift the result is exactly 0.
+func certainDrift(list []delay, floor time.Duration) float64 {
+	third := (list[len(list)-1].sent - list[0].sent) / 3
+	if third == 0 {
+		return 0
+	}
+	first, last := list[0], list[len(list)-1]
+	for _, d := range list {
+		if d.sent-list[0].sent <= third && d.rtt < first.rtt {
+			first = d
+		}
+		if list[len(list)-1].sent-d.sent <= third && d.rtt < last.rtt {
+			last = d
+		}
+	}
+	moved := (last.up - last.down - first.up + first.down) / 2
+	hidden := (first.rtt - floor + last.rtt - floor + 1) / 2
+	if moved.Abs() <= hidden+time.Microsecond {
+		return 0
+	}
+	return float64(moved) / float64(last.sent-first.sent)
+}
+
+// level takes the drift out of the delays, so that all of them have the offset of the moment at.
+func (o offset) level(list []delay) {
+	if o.drift == 0 {
+		return
+	}
+	for i := range list {
+		shift := time.Duration(o.drift * float64(list[i].sent-o.at))
+		list[i].up -= shift
+		list[i].down += shift
+	}
+}
+
+// observeOneWay takes down the one-way delays of levelled exchanges, for each direction in which the bound of their
+// error is below their median: a delay that is smaller than its error says nothing.
+func (o offset) observeOneWay(rec *probes.Recorder, list []delay) {
+	var up, down probes.Hist
+	for _, d := range list {
+		up.Add((d.up - o.value).Seconds())
+		down.Add((d.down + o.value).Seconds())
+	}
+	published := false
+	for _, way := range []struct {
+		direction probes.Direction
+		hist      *probes.Hist
+	}{{probes.Up, &up}, {probes.Down, &down}} {
+		if o.bound.Seconds() < way.hist.Quantile(0.5) {
+			rec.ObserveAll(probes.OneWayDelay, way.direction, way.hist)
+			published = true
+		}
+	}
+	if published {
+		rec.Set(probes.OWDErrorBound, probes.Both, o.bound.Seconds())
+	}
+	rec.Set(probes.ClockOffset, probes.Both, o.value.Seconds())
+}

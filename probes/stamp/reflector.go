@@ -1,0 +1,136 @@
+package stamp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes/farend"
+)
+
+// Reflector answers test packets. Its fields are set before first use.
+type Reflector struct {
+	// Key is the secret of the authenticated mode, 16 bytes or more; empty for the unauthenticated mode.
+	Key []byte
+	// Stateless makes replies carry the sender's own sequence numbers, so that only round-trip loss can be told.
+	Stateless bool
+	// Idle is how long a silent session is remembered; 0 for 5 minutes.
+	Idle time.Duration
+	// MaxSessions bounds the memory, about 250 bytes each; the session that was silent longest gives way. 0 for 16384.
+	MaxSessions int
+	// Log is told once when serving begins how packets are stamped. Never nil.
+	Log *slog.Logger
+}
+
+// FarEnd is the reflector as `nrprobe reflector` serves it: unauthenticated and stateful.
+func FarEnd(log *slog.Logger) farend.Service {
+	return farend.Service{Name: Name, Packets: (&Reflector{Log: log}).Serve}
+}
+
+// Defaults of a Reflector. Five minutes outlive the idle time of common NAT mappings, after which a sender comes from
+// another port anyway.
+const (
+	defaultIdle        = 5 * time.Minute
+	defaultMaxSessions = 16384
+)
+
+// Serve answers on the socket until ctx ends, and then returns nil. It takes as many sockets at once as there are
+// callers; sessions are not shared between them. On Linux a *net.UDPConn is served in batches with kernel timestamps.
+func (r *Reflector) Serve(ctx context.Context, pc net.PacketConn) error {
+	rs, err := r.responder()
+	if err != nil {
+		return err
+	}
+	unblocked := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(unblocked)
+		_ = pc.SetReadDeadline(time.Unix(1, 0)) // an error means that the socket is closed, which ends the reading too
+	})
+	defer func() {
+		if !stop() {
+			<-unblocked
+		}
+	}()
+	err = serve(pc, rs, r.Log)
+	if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (r *Reflector) responder() (*responder, error) {
+	sign, err := newSigner(r.Key)
+	if err != nil {
+		return nil, err
+	}
+	rs := &responder{sign: sign, estimate: newErrorEstimate(0, false, formatNTP), began: time.Now()}
+	if !r.Stateless {
+		limit, idle := r.MaxSessions, r.Idle
+		if limit == 0 {
+			limit = defaultMaxSessions
+		}
+		if idle == 0 {
+			idle = defaultIdle
+		}
+		rs.table = newTable(limit, idle)
+	}
+	return rs, nil
+}
+
+// responder turns requests into replies. It touches no socket and allocates nothing per packet. It is not safe for
+// concurrent use.
+type responder struct {
+	sign     *signer // nil in the unauthenticated mode
+	table    *table  // nil when stateless
+	estimate errorEstimate
+	began    time.Time
+}
+
+// answer turns the request in buffer[:n] into the reply in place and returns the reply's length, or 0 when there is
+// nothing to answer. All but T3 is in place then; depart completes it. The buffer holds at least a base packet.
+//
+// The reply is as long as the request. Only a request shorter than a base packet, as TWAMP-Light senders may send, gets
+// a longer reply (RFC 8762 section 4.3), and only out of credit: what the same session sent before and got no reply to.
+func (r *responder) answer(buffer []byte, n int, x *exchange) int {
+	m := r.sign.mode()
+	var q request
+	if !q.parse(buffer[:n], m) {
+		return 0
+	}
+	if r.sign != nil {
+		if !r.sign.checkBase(buffer[:n]) {
+			return 0
+		}
+		x.genuine = r.verifyTLVs(buffer[:n])
+	}
+	x.mark, x.followUp, x.session = -1, false, nil
+	size := max(n, m.base())
+	p := reply{seq: q.seq, err: r.estimate, ssid: q.ssid, t2: newTimestamp(x.t2, r.estimate.format()),
+		senderSeq: q.seq, t1: q.t1, senderErr: q.err, ttl: x.ttl}
+	if r.table != nil {
+		s := r.table.visit(sessionKey{x.from, q.ssid}, int64(time.Since(r.began)))
+		s.received++
+		if s.credit += int64(n - size); s.credit < 0 {
+			s.credit += int64(size) // no reply this time: what came in counts towards the next
+			return 0
+		}
+		p.seq = s.sent
+		s.sent++
+		x.session = s
+	} else if size > n {
+		return 0
+	}
+	p.put(buffer, m)
+	r.answerTLVs(buffer[:size], x)
+	return size
+}
+
+// depart writes T3, in nanoseconds since 1970, into a reply that answer made, and signs the base packet.
+func (r *responder) depart(packet []byte, t3 int64) {
+	putDeparture(packet, r.sign.mode(), newTimestamp(t3, r.estimate.format()))
+	if r.sign != nil {
+		r.sign.signBase(packet)
+	}
+}

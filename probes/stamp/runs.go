@@ -1,0 +1,80 @@
+package stamp
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// run is a row of packets that were all lost, across windows.
+type run struct {
+	start          time.Duration // departure of the first
+	lost, up, down int
+}
+
+// interruptions finds the rows of lost packets. The interruption lasts from the departure of the first lost packet to
+// that of the first one that got through, so the planned spacing before it is not part of it; its resolution is the
+// interval. It ends in the window in which a packet gets through; until then each window says how long it has lasted.
+type interruptions struct {
+	least time.Duration // that makes an event
+	run   run
+}
+
+// observe takes down the rows of a window, whose losses know their direction already, and returns how many packets were
+// lost. Packets on their way at the end are neither lost nor through.
+func (p *interruptions) observe(rec *probes.Recorder, w *window, settled, end time.Duration) (lost, up, down int) {
+	longest := time.Duration(0)
+	for i := range w.records {
+		r := &w.records[i]
+		switch {
+		case r.lost(settled):
+			if p.run.lost == 0 {
+				p.run.start = r.sent
+			}
+			p.run.lost++
+			lost++
+			if r.fate.has(lostUp) {
+				p.run.up++
+				up++
+			}
+			if r.fate.has(lostDown) {
+				p.run.down++
+				down++
+			}
+		case r.fate.has(answered) && p.run.lost > 0:
+			longest = max(longest, r.sent-p.run.start)
+			rec.Observe(probes.LossBurst, probes.Both, float64(p.run.lost))
+			p.event(rec, w, r.sent, "")
+			p.run = run{}
+		}
+	}
+	if p.run.lost > 0 {
+		longest = max(longest, end-p.run.start)
+	}
+	rec.Set(probes.Interruption, probes.Both, longest.Seconds())
+	return lost, up, down
+}
+
+// finish takes down a row that nothing came after, at the end of the session.
+func (p *interruptions) finish(rec *probes.Recorder, w *window, end time.Duration) {
+	if p.run.lost > 0 {
+		rec.Observe(probes.LossBurst, probes.Both, float64(p.run.lost))
+		p.event(rec, w, end, ", still going on at the end")
+		p.run = run{}
+	}
+}
+
+func (p *interruptions) event(rec *probes.Recorder, w *window, end time.Duration, remark string) {
+	length := end - p.run.start
+	if length < p.least {
+		return
+	}
+	detail := fmt.Sprintf("%d packets lost", p.run.lost)
+	if p.run.up+p.run.down == p.run.lost {
+		detail = fmt.Sprintf("%s, %d up and %d down", detail, p.run.up, p.run.down)
+	}
+	rec.Event(probes.Event{
+		Time: time.Unix(0, w.epoch+int64(p.run.start)), Type: probes.InterruptionEvent, Duration: length, Detail: detail + remark,
+	})
+}

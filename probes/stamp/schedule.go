@@ -1,0 +1,58 @@
+package stamp
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// slot is one planned packet.
+type slot struct {
+	at      time.Duration // on the session clock
+	counted bool          // false for warm-up
+}
+
+// schedule plans absolute times, so that a late packet delays none of those behind it.
+type schedule struct {
+	interval time.Duration
+	random   *rand.Rand // draws the gaps; nil for equal ones
+	warmup   int
+	count    int           // counted slots; 0 when the end goes by time
+	end      time.Duration // no slot at or after; 0 when the end goes by count or never comes
+
+	next  time.Duration
+	given int
+}
+
+// newSchedule begins at time at.
+func newSchedule(c *Config, random *rand.Rand, at time.Duration) *schedule {
+	s := &schedule{interval: c.Interval, warmup: c.Warmup, next: at}
+	if c.Spacing == poisson {
+		s.random = random
+	}
+	switch {
+	case c.Window > 0:
+	case c.Duration > 0:
+		s.end = s.counted() + c.Duration
+	default:
+		s.count = c.Count
+	}
+	return s
+}
+
+// counted is when the counted slots begin: equally spaced behind the warm-up.
+func (s *schedule) counted() time.Duration { return s.next + time.Duration(s.warmup)*s.interval }
+
+// take returns the next slot; ok is false when there is none.
+func (s *schedule) take() (next slot, ok bool) {
+	next = slot{at: s.next, counted: s.given >= s.warmup}
+	if next.counted && (s.count > 0 && s.given-s.warmup >= s.count || s.end > 0 && s.next >= s.end) {
+		return slot{}, false
+	}
+	s.given++
+	gap := s.interval
+	if next.counted && s.random != nil {
+		gap = time.Duration(s.random.ExpFloat64() * float64(s.interval))
+	}
+	s.next += gap
+	return next, true
+}

@@ -1,0 +1,109 @@
+package stamp
+
+import (
+	"context"
+	"time"
+)
+
+// lead is the time between the beginning of a session and its first packet: enough to have everything prepared.
+const lead = 2 * time.Millisecond
+
+// send works off the schedule.
+func (m *measurement) send(ctx context.Context) {
+	plan := newSchedule(m.config, m.random, lead)
+	for {
+		next, ok := plan.take()
+		if !ok {
+			break
+		}
+		m.enter(next)
+		if !m.waitAndSend(ctx, next.at) {
+			return
+		}
+	}
+	m.finish(ctx, plan.next)
+}
+
+// waitAndSend prepares a packet, waits for its time and sends it. It returns false when ctx ended.
+func (m *measurement) waitAndSend(ctx context.Context, at time.Duration) bool {
+	m.template.prepare(m.ledger.nextSeq())
+	if !m.waiter.until(ctx, at) {
+		return false
+	}
+	now := m.clock.now()
+	behind := now - at
+	if behind > m.config.Interval/2 {
+		// To send it now would only crowd the next one; the spacing is part of what is measured.
+		m.ledger.skip()
+		return true
+	}
+	epoch := m.ledger.send(now, behind)
+	packet := m.template.depart(epoch + int64(now))
+	err := m.link.transmit(packet)
+	if isTurnedAway(err) {
+		// The error is news of an earlier packet, and being told took it off the socket; this one did not leave yet.
+		m.turnedAway.Store(true)
+		err = m.link.transmit(packet)
+	}
+	if err != nil {
+		m.ledger.refuse()
+		m.refusal = err
+	}
+	return true
+}
+
+// enter opens the windows up to that of the slot.
+func (m *measurement) enter(next slot) {
+	for w := m.ledger.latest(); next.at >= w.end; w = m.ledger.latest() {
+		m.open(w.end)
+	}
+}
+
+// open opens the window that starts at that moment: warm-up, the whole one-shot run, or one of many.
+func (m *measurement) open(start time.Duration) {
+	counted := newSchedule(m.config, nil, lead).counted()
+	w := &window{start: start, end: forever, counted: start >= counted}
+	switch {
+	case start == 0:
+		w.start, w.end = lead, counted
+		if m.config.Warmup == 0 {
+			w.end, w.counted = m.windowEnd(lead), true
+		}
+		w.epoch = m.clock.began.UnixNano()
+	default:
+		w.end = m.windowEnd(start)
+		previous := m.ledger.latest()
+		w.epoch, w.stepped = m.clock.stepped(previous.epoch)
+	}
+	m.ledger.open(w)
+}
+
+// windowEnd is the end of the counted window that starts at that moment.
+func (m *measurement) windowEnd(start time.Duration) time.Duration {
+	if m.config.Window == 0 {
+		return forever
+	}
+	return start + m.config.Window
+}
+
+// closers are when, in parts of the timeout after the end of the schedule, packets that count in no figure are sent as
+// long as others are out: only a later reply shows in which direction the last ones were lost.
+var closers = [...]float64{1. / 8, 1. / 4, 1. / 2}
+
+// finish ends the last window and sends the closing packets. The first one leaves in the next slot when the far end
+// tells with each reply when the one before it really left.
+func (m *measurement) finish(ctx context.Context, next time.Duration) {
+	end := m.clock.now()
+	m.ledger.end(end)
+	m.ledger.open(&window{start: end, end: forever, epoch: m.ledger.latest().epoch})
+	m.signal()
+	if m.ledger.follows() && !m.waitAndSend(ctx, next) {
+		return
+	}
+	for _, part := range closers {
+		at := end + time.Duration(part*float64(m.config.Wait))
+		if !m.waitAndSend(ctx, at) {
+			return
+		}
+	}
+}

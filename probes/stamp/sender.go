@@ -1,0 +1,107 @@
+package stamp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// sender is the probe of this kind.
+type sender struct {
+	config Config
+	env    probes.Env
+	target probes.Target
+	secret []byte
+}
+
+// Measure implements probes.Probe.
+func (p *sender) Measure(ctx context.Context, rec *probes.Recorder) error {
+	addr, err := p.resolve(ctx)
+	if err != nil {
+		return err
+	}
+	conn, err := p.env.Net.Dial(ctx, "udp", netip.AddrPortFrom(addr, p.target.Port).String())
+	if err != nil {
+		return fmt.Errorf("opening a UDP socket towards %s: %w", p.target.Text, err)
+	}
+	m, err := p.measurement(conn, rec)
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	err = m.run(ctx)
+	if closing := m.link.close(); err == nil && closing != nil {
+		err = fmt.Errorf("closing the socket: %w", closing)
+	}
+	return p.explain(m, err)
+}
+
+func (p *sender) resolve(ctx context.Context) (netip.Addr, error) {
+	addrs, err := p.env.Net.Resolve(ctx, p.target.Host)
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("resolving %s: %w", p.target.Host, err)
+	}
+	if len(addrs) == 0 {
+		return netip.Addr{}, probes.Fail(probes.Unreachable, "%s has no address of the wanted family", p.target.Host)
+	}
+	return addrs[0], nil
+}
+
+// measurement prepares one run on an open connection, which belongs to the measurement's link from then on.
+func (p *sender) measurement(conn net.Conn, rec *probes.Recorder) (*measurement, error) {
+	// The environment's randomness may be drawn from by one goroutine only, and the schedule is drawn in another.
+	random := rand.New(rand.NewPCG(p.env.Rand.Uint64(), p.env.Rand.Uint64()))
+	sending, err := newSigner(p.secret)
+	if err != nil {
+		return nil, err
+	}
+	receiving, err := newSigner(p.secret)
+	if err != nil {
+		return nil, err
+	}
+	ssid := uint16(0)
+	if p.config.TLVs {
+		ssid = uint16(1 + random.IntN(1<<16-1))
+	}
+	clock := newSessionClock()
+	m := &measurement{
+		config: &p.config, clock: clock, rec: rec, random: random,
+		template: newTemplate(p.config.Size, sending, ssid, p.config.TLVs, random), sign: receiving,
+		ledger: &ledger{timeout: p.config.Wait, tolerance: p.config.tolerance()},
+		wake:   make(chan struct{}, 1),
+	}
+	m.link, m.waiter = openLink(conn, m, p.env.Log)
+	m.clerk = &clerk{rec: rec, config: &p.config, clock: clock, template: m.template,
+		link: m.link, interruptions: interruptions{least: p.config.gap()}}
+	return m, nil
+}
+
+// explain turns a run in which nothing came back into a failure that says why.
+func (p *sender) explain(m *measurement, err error) error {
+	k := m.clerk
+	switch {
+	case err != nil || p.config.Window > 0 || k.received > 0:
+		return err
+	case k.sent == 0 && m.refusal != nil:
+		return fmt.Errorf("the kernel refused every packet towards %s: %w", p.target.Text, m.refusal)
+	case m.forged > 0:
+		return probes.Fail(probes.Auth, "replies from %s do not fit the key: set the reflector's key", p.target.Text)
+	case m.turnedAway.Load():
+		return probes.Fail(probes.Refused, "%s turned packets away: no STAMP reflector on UDP port %s", p.target.Text, strconv.Itoa(int(p.target.Port)))
+	case k.sent == 0:
+		return probes.Fail(probes.Error, "no packet was sent in time: the host is too busy for an interval of %v", p.config.Interval)
+	case len(p.secret) > 0:
+		return probes.Fail(probes.Timeout, "no reply from %s to %d packets within %v: no STAMP reflector there, or its key is another", p.target.Text, k.sent, p.config.Wait)
+	default:
+		return probes.Fail(probes.Timeout, "no reply from %s to %d packets within %v: no STAMP reflector there, or UDP is blocked", p.target.Text, k.sent, p.config.Wait)
+	}
+}
+
+// isTurnedAway says whether an error is news of an earlier packet for which nobody listens.
+func isTurnedAway(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }

@@ -1,0 +1,125 @@
+package stamp
+
+import (
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// record is what is known of one packet that left. A packet that the kernel refused has none.
+type record struct {
+	sent     time.Duration // T1, session time
+	received time.Duration // T4, session time; meaningful when answered
+	t2, t3   int64         // far end's clock, nanoseconds since 1970; t3 is replaced by the true departure if it comes
+	farSeq   uint32        // reflector's own sequence number
+	order    uint32        // position among all first arrivals of the session
+	life     uint8         // which life of the reflector the numbers belong to; it counts anew when it restarts
+	fate     fate
+}
+
+// fate is what became of a packet: flags.
+type fate uint8
+
+const (
+	answered  fate = 1 << iota // a reply came
+	final                      // T3 will not change any more and the round trip is in the tally
+	late                       // the reply came after the timeout
+	reordered                  // the reply came after that of a later packet
+	overtaken                  // the reply left the far end before another that arrived earlier
+	departed                   // T3 is the true departure, stamped by the far end's kernel
+	lostUp                     // the request did not arrive
+	lostDown                   // the reply did not arrive
+)
+
+func (f fate) has(x fate) bool { return f&x != 0 }
+
+// roundTrip is (T4−T1) − (T3−T2), and the residence T3−T2 taken off; ok is false when the far end's stamps make no sense
+// and the round trip includes the time spent there.
+func (r *record) roundTrip() (rtt, residence time.Duration, ok bool) {
+	whole := r.received - r.sent
+	residence = time.Duration(r.t3 - r.t2)
+	if r.t2 == 0 || r.t3 == 0 || residence < 0 || residence > whole {
+		return whole, 0, false
+	}
+	return whole - residence, residence, true
+}
+
+// extra is a further copy of a reply that was counted already.
+type extra struct {
+	seq    uint64
+	farSeq uint32
+	life   uint8
+}
+
+// window is a span of the schedule and the packets planned in it. A packet belongs to the window of its slot, whenever
+// it really left, so that windows of equal length plan equally many.
+type window struct {
+	start, end time.Duration // [start, end) of session time; end is forever in a one-shot run
+	epoch      int64         // wall clock at session time 0 for the stamps of this window
+	stepped    time.Duration // by how much the wall clock had been set when the window was opened
+	counted    bool          // false for warm-up and what is sent after the end to settle the rest
+	final      bool          // nothing counted comes after it
+	first      uint64        // sequence number of records[0]
+	records    []record
+	copies     []extra // those that the far end answered anew, hence under another number
+	copiesDown int     // those that it did not
+	open       int     // records that are not final
+	tally
+	shown counts // of tallies handed on before
+}
+
+const forever time.Duration = 1<<63 - 1
+
+// tally is what adds up while packets come and go, and can be handed on before their window is settled.
+type tally struct {
+	counts
+	rtt, residence, scheduleError probes.Hist
+}
+
+// counts are numbers of packets.
+type counts struct {
+	sent, received, late, recovered uint64
+	refused, skipped, behind        uint64
+	stray                           uint64 // replies to nothing that was sent, or that fail authentication
+	departures                      uint64 // round trips whose T3 is the true departure
+}
+
+func (c *counts) add(o *counts) {
+	c.sent += o.sent
+	c.received += o.received
+	c.late += o.late
+	c.recovered += o.recovered
+	c.refused += o.refused
+	c.skipped += o.skipped
+	c.behind += o.behind
+	c.stray += o.stray
+	c.departures += o.departures
+}
+
+// total counts what was handed on already along with the rest.
+func (w *window) total() counts {
+	c := w.shown
+	c.add(&w.tally.counts)
+	return c
+}
+
+// record finds the packet with that sequence number; nil when it is not of this window.
+func (w *window) record(seq uint64) *record {
+	if seq < w.first || seq-w.first >= uint64(len(w.records)) {
+		return nil
+	}
+	return &w.records[seq-w.first]
+}
+
+// deliver hands the tally on.
+func (t *tally) deliver(rec *probes.Recorder) {
+	rec.Add(probes.PacketsSent, probes.Both, float64(t.sent))
+	rec.Add(probes.PacketsReceived, probes.Both, float64(t.received))
+	rec.Add(probes.PacketsLate, probes.Both, float64(t.late))
+	rec.Add(probes.PacketsRecovered, probes.Both, float64(t.recovered))
+	rec.Add(probes.PacketsRefused, probes.Both, float64(t.refused))
+	rec.Add(probes.PacketsSkipped, probes.Both, float64(t.skipped))
+	rec.ObserveAll(probes.RTT, probes.Both, &t.rtt)
+	rec.ObserveAll(probes.FarResidence, probes.Both, &t.residence)
+	rec.ObserveAll(probes.ScheduleError, probes.Both, &t.scheduleError)
+}
