@@ -70,7 +70,6 @@ type Agent struct {
 	health *health
 	ready  chan struct{}
 
-	seq     atomic.Uint64
 	results chan *probes.Result // from the probes to the outbox
 	config  atomic.Pointer[Config]
 	changes changes
@@ -225,7 +224,11 @@ func closeOutbox(box *outbox.Outbox) error {
 // Liveness: returns when a.results is closed and empty.
 func (a *Agent) keep() {
 	waiting := undated{clock: a.clock}
+	seq := uint64(0)
 	for r := range a.results {
+		// Numbered in the order in which they are kept, and only what is not left out: so a gap is a loss.
+		seq++
+		r.ID.Seq = seq
 		a.series.Add(r)
 		a.mu.Lock()
 		a.latest[r.Probe] = r

@@ -14,8 +14,9 @@ import (
 
 // health is what the agent tells of itself on /metrics, beside what it measured. It is a prometheus.Collector.
 //
-// Invariants: pending = put − delivered − rejected − evicted, as far as the outbox did not hold anything at the start;
-// uplink_batches_total over all outcomes is the number of attempts.
+// Invariants, where the outbox held nothing at the start and the uplink was not changed by a reload:
+// outbox_pending = outbox_written − uplink_delivered − uplink_rejected − outbox_evicted (all records), and
+// uplink_batches_total over all outcomes is the number of leases that were tried.
 type health struct {
 	agent *Agent
 
@@ -51,8 +52,9 @@ func (h *health) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (h *health) Collect(ch chan<- prometheus.Metric) {
-	m := meter{ch: ch, agent: h.agent.runner.Agent}
-	m.gauge("info", "The agent and its version; always 1.", 1, "version", h.agent.deps.Version)
+	m := meter{ch}
+	m.gauge("info", "The agent's name, this start of it, and its version; the value is 1.", 1,
+		"agent", h.agent.runner.Agent, "boot", h.agent.runner.Boot, "version", h.agent.deps.Version)
 	h.collectOwn(m)
 	h.collectOutbox(m)
 	h.collectUplink(m)
@@ -80,13 +82,14 @@ func (h *health) collectOutbox(m meter) {
 		return
 	}
 	s := box.Stats()
-	m.gauge("outbox_pending_results", "Results that wait for delivery.", float64(s.Pending))
+	m.counter("outbox_written_records_total", "Results that were put into the outbox: from then on they are not lost.", float64(s.Written))
+	m.gauge("outbox_pending_records", "Results that wait for delivery.", float64(s.Pending))
 	m.gauge("outbox_pending_bytes", "Size of the results that wait for delivery.", float64(s.PendingBytes))
-	m.gauge("outbox_oldest_result_age_seconds", "Age of the oldest result that waits for delivery; 0 when none does.", s.OldestAge.Seconds())
+	m.gauge("outbox_oldest_record_age_seconds", "Age of the oldest result that waits for delivery; 0 when none does.", s.OldestAge.Seconds())
 	m.gauge("outbox_on_disk", "Whether results outlive a restart of the agent.", truth(s.OnDisk))
-	m.counter("outbox_evicted_results_total", "Results dropped undelivered because of their age or for want of space.", float64(s.Evicted))
-	m.counter("outbox_refused_results_total", "Results that the disk refused; they were kept in memory.", float64(s.Refused))
-	m.counter("outbox_lost_results_total", "Results that could not be kept at all.", float64(s.Lost))
+	m.counter("outbox_evicted_records_total", "Results dropped undelivered because of their age or for want of space.", float64(s.Evicted))
+	m.counter("outbox_refused_records_total", "Results that the disk refused; they were kept in memory.", float64(s.Refused))
+	m.counter("outbox_lost_records_total", "Results that could not be kept at all.", float64(s.Lost))
 	m.counter("outbox_disk_written_bytes_total", "Bytes written to disk, which wear out flash.", float64(s.DiskBytes))
 }
 
@@ -99,17 +102,14 @@ func (h *health) collectUplink(m meter) {
 	for _, outcome := range uplink.Outcomes() {
 		m.counter("uplink_batches_total", "Batches by how their delivery ended.", float64(s.Batches[outcome]), "outcome", outcome)
 	}
-	m.counter("uplink_delivered_results_total", "Results that the server took.", float64(s.Delivered))
-	m.counter("uplink_rejected_results_total", "Results that the server rejected for good.", float64(s.Rejected))
+	m.counter("uplink_delivered_records_total", "Results that the server took.", float64(s.Delivered))
+	m.counter("uplink_rejected_records_total", "Results that the server rejected for good.", float64(s.Rejected))
 	m.counter("uplink_delivered_bytes_total", "Size of what was delivered, before compression.", float64(s.Bytes))
 	m.gauge("uplink_last_success_timestamp_seconds", "When the server last took a batch; 0 when it never did.", seconds(s.LastSuccess))
 }
 
 // meter sends metrics of the agent.
-type meter struct {
-	ch    chan<- prometheus.Metric
-	agent string
-}
+type meter struct{ ch chan<- prometheus.Metric }
 
 func (m meter) gauge(name, help string, v float64, labels ...string) {
 	m.send(prometheus.GaugeValue, name, help, v, labels)
@@ -121,7 +121,7 @@ func (m meter) counter(name, help string, v float64, labels ...string) {
 
 // send sends one metric; labels are names and values in turn.
 func (m meter) send(t prometheus.ValueType, name, help string, v float64, labels []string) {
-	names, values := []string{"agent"}, []string{m.agent}
+	var names, values []string
 	for pair := range slices.Chunk(labels, 2) {
 		names, values = append(names, pair[0]), append(values, pair[1])
 	}

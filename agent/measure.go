@@ -150,11 +150,9 @@ func (a *Agent) runOne(ctx context.Context, j job) (yielded bool) {
 	return errors.Is(context.Cause(held), schedule.ErrYield)
 }
 
-// emit hands a result on with what the agent knows of it. It numbers results anew, so that one that is left out leaves no
-// gap.
+// emit hands a result on with what the agent knows of it.
 func (a *Agent) emit(r *probes.Result, p Probe) {
 	own := *r
-	own.ID.Seq = a.seq.Add(1)
 	own.Labels = map[string]string{}
 	maps.Copy(own.Labels, a.config.Load().Agent.Labels)
 	maps.Copy(own.Labels, p.Labels)

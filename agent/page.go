@@ -73,12 +73,17 @@ func (p *page) close() {
 	}
 }
 
+// registry has everything that /metrics shows.
+func (a *Agent) registry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(a.series, a.health, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return r
+}
+
 // Handler serves the agent's page on / and its metrics on /metrics. It is safe for concurrent use.
 func (a *Agent) Handler() http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(a.series, a.health, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry(), promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(a.log.Handler(), slog.LevelError),
 		ErrorHandling:       promhttp.ContinueOnError,
 		MaxRequestsInFlight: 4, // a scrape takes milliseconds; more at once are no scrapes

@@ -41,11 +41,12 @@ type Outbox struct {
 	disk   bool  // main is on disk
 	broken error // why it is not, though it was wanted
 
-	mu     sync.Mutex
-	spare  store              // in memory, for what main refused; nil while that never happened
-	wake   context.CancelFunc // ends a Next that waits on main; nil while none waits
-	missed uint64             // Results that main refused
-	lost   uint64             // Results that found no place at all
+	mu      sync.Mutex
+	spare   store              // in memory, for what main refused; nil while that never happened
+	wake    context.CancelFunc // ends a Next that waits on main; nil while none waits
+	written uint64             // Results that were put
+	missed  uint64             // Results that main refused
+	lost    uint64             // Results that found no place at all
 }
 
 // store is the part of a spool with one reader that the outbox needs.
@@ -99,17 +100,18 @@ func (o *Outbox) Put(r *probes.Result) error {
 	record := wire.Append(nil, r)
 	err := o.main.Append(record)
 	if err == nil || !o.disk || errors.Is(err, spool.ErrTooLarge) || errors.Is(err, spool.ErrClosed) {
-		return o.failed(err)
+		return o.counted(err)
 	}
-	return o.failed(o.putSpare(record, err))
+	return o.counted(o.putSpare(record, err))
 }
 
-func (o *Outbox) failed(err error) error {
-	if err == nil {
-		return nil
-	}
+func (o *Outbox) counted(err error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if err == nil {
+		o.written++
+		return nil
+	}
 	o.lost++
 	return fmt.Errorf("keeping a result in the outbox: %w", err)
 }
@@ -180,6 +182,8 @@ func (o *Outbox) wait(wake context.CancelFunc) bool {
 
 // Stats are the figures of the outbox.
 type Stats struct {
+	// Written is how many Results were put since the outbox was opened.
+	Written uint64
 	// Pending and PendingBytes are what was not delivered yet; OldestAge is the age of the oldest of it.
 	Pending, PendingBytes uint64
 	OldestAge             time.Duration
@@ -201,6 +205,7 @@ func (o *Outbox) Stats() Stats {
 	whole := o.main.Stats()
 	reader := whole.Readers[readerName]
 	s := Stats{
+		Written: o.written,
 		Pending: reader.Pending, PendingBytes: reader.PendingBytes, OldestAge: reader.OldestAge, Evicted: reader.Evicted,
 		Refused: o.missed, Lost: o.lost, DiskBytes: whole.DiskBytes, OnDisk: o.disk, Broken: o.broken,
 	}
