@@ -1,0 +1,105 @@
+//go:build netns
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// link is two network namespaces joined by a veth pair: near 10.77.0.1, far 10.77.0.2.
+type link struct{ near, far string }
+
+func newLink(t *testing.T) link {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("network namespaces need root: run make test-net as root")
+	}
+	l := link{near: fmt.Sprintf("nrp-near-%d", os.Getpid()), far: fmt.Sprintf("nrp-far-%d", os.Getpid())}
+	t.Cleanup(func() {
+		for _, ns := range []string{l.near, l.far} {
+			_ = exec.Command("ip", "netns", "del", ns).Run()
+		}
+	})
+	for _, line := range []string{
+		"ip netns add " + l.near,
+		"ip netns add " + l.far,
+		"ip link add wwan0 netns " + l.near + " type veth peer name eth0 netns " + l.far,
+		"ip -n " + l.near + " addr add 10.77.0.1/24 dev wwan0",
+		"ip -n " + l.far + " addr add 10.77.0.2/24 dev eth0",
+		"ip -n " + l.near + " addr add fd77::1/64 dev wwan0 nodad",
+		"ip -n " + l.far + " addr add fd77::2/64 dev eth0 nodad",
+		"ip -n " + l.near + " link set lo up",
+		"ip -n " + l.far + " link set lo up",
+		"ip -n " + l.near + " link set wwan0 up",
+		"ip -n " + l.far + " link set eth0 up",
+	} {
+		if out, err := exec.Command("ip", strings.Fields(line)[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", line, err, out)
+		}
+	}
+	return l
+}
+
+// in returns a command line that runs in a namespace.
+func in(ns string, argv ...string) []string {
+	return append([]string{"ip", "netns", "exec", ns}, argv...)
+}
+
+// TestNetnsProbes measures with every kind across a real link, as a user would, and holds the JSON against its contract.
+func TestNetnsProbes(t *testing.T) {
+	l := newLink(t)
+	data := t.TempDir()
+	reflector := start(t, in(l.far, program(t), "reflector", "--data", data)...)
+	reflector.waitFor(t, `ready`, 20*time.Second)
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	for _, c := range []struct {
+		name string
+		args []string
+		want []string // value names
+	}{
+		{"stamp", []string{"stamp", "10.77.0.2", "--count", "100", "--interval", "5ms"}, []string{
+			"rtt_min_seconds", "rtt_mean_seconds", "rtt_p50_seconds", "rtt_p90_seconds", "rtt_p95_seconds", "rtt_p99_seconds", "rtt_p999_seconds", "rtt_max_seconds",
+			"pdv_up_p95_seconds", "pdv_down_p95_seconds", "ipdv_up_p95_seconds", "packets_sent", "packets_received", "packets_lost", "packets_lost_up", "packets_lost_down",
+			"packets_duplicated", "packets_reordered", "loss_ratio", "interruption_max_seconds",
+		}},
+		{"stamp over IPv6 on an interface", []string{"stamp", "fd77::2", "--count", "20", "--interface", "wwan0"}, []string{"rtt_p50_seconds"}},
+		{"tcp", []string{"tcp", "10.77.0.2", "--count", "5"}, []string{"connect_seconds", "rtt_p50_seconds"}},
+		{"quic", []string{"quic", "10.77.0.2", "--count", "5"}, []string{"handshake_seconds", "resumed_seconds", "rtt_p50_seconds", "transport_rtt_seconds"}},
+		{"throughput tcp down", []string{"throughput", "10.77.0.2", "--direction", "down", "--duration", "2s"}, []string{"goodput_down_bytes_per_second", "transferred_down_bytes"}},
+		{"throughput tcp up", []string{"throughput", "10.77.0.2", "--direction", "up", "--duration", "2s"}, []string{"goodput_up_bytes_per_second", "transferred_up_bytes", "retransmitted_segments"}},
+		{"throughput quic down", []string{"throughput", "10.77.0.2", "--transport", "quic", "--direction", "down", "--duration", "2s"}, []string{"goodput_down_bytes_per_second"}},
+		{"throughput quic up", []string{"throughput", "10.77.0.2", "--transport", "quic", "--direction", "up", "--duration", "2s"}, []string{"goodput_up_bytes_per_second"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			argv := append([]string{program(t), "probe"}, c.args...)
+			stdout, stderr, code := run(t, in(l.near, append(argv, "--json")...)...)
+			if code != 0 {
+				t.Fatalf("exit code %d\n%s\n%s", code, stdout, stderr)
+			}
+			r := result(t, stdout)
+			if r.Outcome != "ok" || r.Target != c.args[1] || r.Kind != c.args[0] {
+				t.Errorf("outcome %s, target %s, kind %s", r.Outcome, r.Target, r.Kind)
+			}
+			for _, name := range c.want {
+				if _, ok := r.Values[name]; !ok {
+					t.Errorf("values lack %s: %v", name, r.Values)
+				}
+			}
+			var top map[string]json.RawMessage
+			if err := json.Unmarshal([]byte(stdout), &top); err != nil {
+				t.Fatal(err)
+			}
+			for _, key := range []string{"id", "agent", "kind", "probe", "target", "start", "elapsed_seconds", "outcome", "values", "quality"} {
+				if _, ok := top[key]; !ok {
+					t.Errorf("the object lacks %q", key)
+				}
+			}
+		})
+	}
+}
