@@ -1,0 +1,232 @@
+package budget
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/budget/stats"
+)
+
+// gateSamples is the number of samples of a fixed-sample check in the simulation.
+const gateSamples = 3000
+
+func rttBudget(q, limit float64) *Criterion {
+	return &Criterion{Name: fmt.Sprintf("p%g", q*100), Metric: probes.RTT, Statistic: Statistic{Text: fmt.Sprintf("p%g", q*100), Q: q},
+		Limit: limit, Confidence: DefaultConfidence, Ratio: DefaultRatio, Floor: DefaultFloor, Probe: -1}
+}
+
+func valuesOf(v []float64) *Evidence {
+	return &Evidence{Record: stats.NewValues(v), Means: v}
+}
+
+// gate runs a check over one record and says how it ends and after which part of the record.
+func gate(s stats.Spending, now []float64, trials ...*Trial) (worst Outcome, stopped float64) {
+	f := &Family{Trials: trials, MaxDoubtful: 0.1}
+	for i, fraction := range s.Looks {
+		e := valuesOf(now[:int(fraction*float64(len(now)))])
+		f.Look(s.Weights[i], i >= s.PassFrom, func(*Trial) *Evidence { return e })
+		stopped = fraction
+		if f.Settled() {
+			break
+		}
+	}
+	worst = Pass
+	for _, t := range trials {
+		if t.Outcome() == Fail {
+			return Fail, stopped
+		}
+		if t.Outcome() == Inconclusive {
+			worst = Inconclusive
+		}
+	}
+	return worst, stopped
+}
+
+func boundTrials(limits []float64, qs ...float64) []*Trial {
+	var list []*Trial
+	for i, q := range qs {
+		list = append(list, &Trial{Criterion: rttBudget(q, limits[i]), Against: Bound})
+	}
+	return list
+}
+
+func baselineTrials(base []float64, tolerant bool, qs ...float64) []*Trial {
+	e := valuesOf(base)
+	var list []*Trial
+	for _, q := range qs {
+		c := rttBudget(q, math.NaN())
+		if !tolerant {
+			c.Ratio, c.Floor = 0, 0
+		}
+		list = append(list, &Trial{Criterion: c, Against: Baseline, Baseline: e})
+	}
+	return list
+}
+
+// tally counts outcomes.
+type tally struct{ runs, fail, pass int }
+
+func (c *tally) add(o Outcome) {
+	c.runs++
+	switch o {
+	case Fail:
+		c.fail++
+	case Pass:
+		c.pass++
+	case Inconclusive:
+	}
+}
+
+// failed writes the rate of failures with its upper 95 % bound.
+func (c *tally) failed() string {
+	return fmt.Sprintf("%.1f %% (≤ %.1f %%)", 100*float64(c.fail)/float64(c.runs), 100*c.bound())
+}
+
+func (c *tally) bound() float64 {
+	return stats.UpperProportion(float64(c.fail), float64(c.runs), 0.05)
+}
+
+func (c *tally) passed() string { return fmt.Sprintf("%.1f %%", 100*float64(c.pass)/float64(c.runs)) }
+
+// TestBenchGate measures how often the gate errs and prints the tables of the README. It takes minutes, so it runs when
+// NRPROBE_BENCH_GATE names the file that gets the tables, or is "-" for none.
+func TestBenchGate(t *testing.T) {
+	file := os.Getenv("NRPROBE_BENCH_GATE")
+	if file == "" {
+		t.Skip("set NRPROBE_BENCH_GATE to a file (or -) to measure error rates and power of the gate")
+	}
+	var b strings.Builder
+	began := time.Now()
+	falseAlarms(t, &b)
+	power(t, &b)
+	settling(t, &b)
+	t.Logf("%v\n%s", time.Since(began), b.String())
+	if file != "-" {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// falseAlarms runs A against A.
+func falseAlarms(t *testing.T, b *strings.Builder) {
+	const runs = 2000
+	b.WriteString("| A/A runs | bound on the line, once | sequential | baseline, once | sequential | baseline, no tolerance | p95 against a threshold | p95 over the baseline's | Mann-Whitney | looked at six times |\n|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, link := range links() {
+		truth := link.truth(0.5, 0.95)
+		var once, seq, base, baseSeq, strict, threshold, single, rank, peeked tally
+		r := rand.New(rand.NewPCG(2026, 1))
+		for range runs {
+			x, y := link.draw(r, gateSamples), link.draw(r, gateSamples)
+			add := func(c *tally, s stats.Spending, trials []*Trial) {
+				o, _ := gate(s, y, trials...)
+				c.add(o)
+			}
+			add(&once, stats.FixedSample(), boundTrials(truth, 0.5, 0.95))
+			add(&seq, stats.Sequential(), boundTrials(truth, 0.5, 0.95))
+			add(&base, stats.FixedSample(), baselineTrials(x, true, 0.5, 0.95))
+			add(&baseSeq, stats.Sequential(), baselineTrials(x, true, 0.5, 0.95))
+			add(&strict, stats.FixedSample(), baselineTrials(x, false, 0.5, 0.95))
+			threshold.add(naive(p95(y) > truth[1]))
+			single.add(naive(p95(y) > p95(x)))
+			rank.add(naive(stats.RankSum(x, y) < 0.05))
+			peeked.add(naive(slices.ContainsFunc(stats.Sequential().Looks, func(f float64) bool {
+				n := int(f * gateSamples)
+				return stats.RankSum(x[:n], y[:n]) < 0.05
+			})))
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", link.name, once.failed(), seq.failed(), base.failed(), baseSeq.failed(), strict.failed(),
+			threshold.rate(), single.rate(), rank.rate(), peeked.rate())
+		for _, c := range []*tally{&once, &seq, &base, &baseSeq, &strict} {
+			if c.bound() > 0.065 {
+				t.Errorf("%s: %s false alarms, want an upper bound of at most 6.5 %%", link.name, c.failed())
+			}
+		}
+	}
+}
+
+func (c *tally) rate() string { return fmt.Sprintf("%.1f %%", 100*float64(c.fail)/float64(c.runs)) }
+
+func naive(fails bool) Outcome {
+	if fails {
+		return Fail
+	}
+	return Pass
+}
+
+func p95(v []float64) float64 {
+	return stats.NewValues(v).Ascending()[int(math.Ceil(0.95*float64(len(v))))-1]
+}
+
+// power shifts the link with ρ = 0.6 and counts what is caught, and what is passed.
+func power(t *testing.T, b *strings.Builder) {
+	const runs = 500
+	link := links()[1]
+	b.WriteString("\n| ρ = 0.6, n = 3000 | once | sequential |\n|---|---|---|\n")
+	row := func(what string, caught bool, trial func(x []float64) *Trial) {
+		var cells []string
+		for _, s := range []stats.Spending{stats.FixedSample(), stats.Sequential()} {
+			var c tally
+			r := rand.New(rand.NewPCG(2026, 2))
+			for range runs {
+				x, y := link.draw(r, gateSamples), link.draw(r, gateSamples)
+				if caught && math.IsNaN(trial(x).Criterion.Limit) {
+					y = scaled(y, 1.1)
+				}
+				o, _ := gate(s, y, trial(x))
+				c.add(o)
+			}
+			good := c.pass
+			if caught {
+				good = c.fail
+			}
+			cells = append(cells, fmt.Sprintf("%.1f %%", 100*float64(good)/runs))
+			if float64(good) < 0.9*runs {
+				t.Errorf("%s: %d of %d, want at least 90 %%", what, good, runs)
+			}
+		}
+		fmt.Fprintf(b, "| %s | %s |\n", what, strings.Join(cells, " | "))
+	}
+	truth := link.truth(0.5, 0.95)
+	for i, q := range []float64{0.5, 0.95} {
+		row(fmt.Sprintf("p%g 10 %% above the baseline's: caught", q*100), true, func(x []float64) *Trial { return baselineTrials(x, true, q)[0] })
+		row(fmt.Sprintf("p%g 10 %% above its budget: caught", q*100), true, func([]float64) *Trial { return boundTrials([]float64{truth[i] / 1.1}, q)[0] })
+		row(fmt.Sprintf("p%g 20 %% inside its budget: passed", q*100), false, func([]float64) *Trial { return boundTrials([]float64{truth[i] / 0.8}, q)[0] })
+	}
+}
+
+// settling measures how early sequential checks of links far from their budget end.
+func settling(t *testing.T, b *strings.Builder) {
+	const runs = 300
+	b.WriteString("\n| time until settled, of the fixed time (median) | 30 % inside | 30 % outside |\n|---|---|---|\n")
+	for _, link := range links() {
+		truth := link.truth(0.5, 0.95)
+		for i, q := range []float64{0.5, 0.95} {
+			var cells []string
+			for _, factor := range []float64{1 / 0.7, 1 / 1.3} {
+				var times []float64
+				r := rand.New(rand.NewPCG(2026, 3))
+				for range runs {
+					o, stopped := gate(stats.Sequential(), link.draw(r, gateSamples), boundTrials([]float64{truth[i] * factor}, q)...)
+					if o == Inconclusive {
+						stopped = 1
+					}
+					times = append(times, stopped)
+				}
+				slices.Sort(times)
+				cells = append(cells, fmt.Sprintf("%.1f %%", 100*times[runs/2]))
+				if times[runs/2] > 0.4 {
+					t.Errorf("%s, p%g: settled after %.0f %% of the time, want at most 40 %%", link.name, q*100, 100*times[runs/2])
+				}
+			}
+			fmt.Fprintf(b, "| %s, p%g | %s |\n", link.name, q*100, strings.Join(cells, " | "))
+		}
+	}
+}

@@ -1,0 +1,43 @@
+package stats
+
+import "slices"
+
+// Spending is when a sequential check may look at what came in so far, and how much of its error probability each look
+// may spend. The weights add up to 1, so that by the union bound the probability that any look errs is at most the error
+// probability, whatever the looks have to do with one another and whenever the check is stopped: alpha spending after Lan
+// and DeMets, Biometrika 70 (1983) 659, without their assumption about the joint distribution of the looks. A p-value
+// divided by the weight of its look is valid at any stop, and so is the smallest of them.
+//
+// Bets against the null (Waudby-Smith and Ramdas, JRSS B 86 (2024) 1) would need no plan of looks, but need samples whose
+// mean given the past is known under the null, and samples that follow one another on a radio link have none.
+type Spending struct {
+	// Looks are fractions of the longest duration, ascending; the last one is 1.
+	Looks []float64
+	// Weights has the share of each look.
+	Weights []float64
+	// PassFrom is the first look that may end in a pass.
+	PassFrom int
+}
+
+// FixedSample looks once, at the end.
+func FixedSample() Spending { return Spending{Looks: []float64{1}, Weights: []float64{1}} }
+
+// Sequential looks at an eighth, a quarter, three eighths, one half and three quarters of the time with a tenth of the
+// error probability each, and spends the other half at the end, where what is near its budget is decided. Nothing passes
+// before a quarter of the time: rare trouble, a handover every half minute, takes its time to show.
+func Sequential() Spending {
+	return Spending{
+		Looks:    []float64{0.125, 0.25, 0.375, 0.5, 0.75, 1},
+		Weights:  []float64{0.1, 0.1, 0.1, 0.1, 0.1, 0.5},
+		PassFrom: 1,
+	}
+}
+
+// Due is the number of looks whose time has come when a fraction of the longest duration has passed.
+func (s Spending) Due(fraction float64) int {
+	n, found := slices.BinarySearch(s.Looks, fraction)
+	if found {
+		n++
+	}
+	return n
+}

@@ -1,0 +1,193 @@
+package budget
+
+import (
+	"math"
+	"slices"
+
+	"github.com/nrprobe/nrprobe/probes/budget/stats"
+)
+
+// test is a statistical test of one criterion on one piece of evidence. Larger is worse in all of it.
+type test interface {
+	// passes says whether the criterion is shown to hold, fails whether it is shown to be broken, each with that
+	// probability of error. Both may be false, never both true.
+	passes(alpha float64) bool
+	fails(alpha float64) bool
+	// figures are the estimate and its one-sided bounds.
+	figures(alpha float64) (estimate, lower, upper float64)
+	// settles is the number of values that it would take in all to decide, if the link went on as it was.
+	settles(alpha float64) (total float64, ok bool)
+	// effect is the design effect.
+	effect() float64
+}
+
+// quantileTest compares a quantile, or a share, with a limit.
+type quantileTest struct {
+	*stats.Quantile
+	limit float64
+	// shared turns figures into shares beyond the limit.
+	shared bool
+}
+
+func (t quantileTest) passes(alpha float64) bool { return t.AtMost(t.limit, alpha) }
+func (t quantileTest) fails(alpha float64) bool  { return t.Above(t.limit, alpha) }
+func (t quantileTest) effect() float64           { return t.Effect }
+
+func (t quantileTest) figures(alpha float64) (estimate, lower, upper float64) {
+	if t.shared {
+		return t.Share(t.limit, alpha)
+	}
+	return t.Estimate(), t.Lower(alpha), t.Upper(alpha)
+}
+
+func (t quantileTest) settles(alpha float64) (total float64, ok bool) {
+	return t.Settles(t.limit, alpha)
+}
+
+// meanTest compares a mean with a limit.
+type meanTest struct {
+	*stats.Mean
+	limit float64
+}
+
+func (t meanTest) passes(alpha float64) bool { return t.Upper(alpha) <= t.limit }
+func (t meanTest) fails(alpha float64) bool  { return t.Lower(alpha) > t.limit }
+func (t meanTest) effect() float64           { return t.Effect }
+
+func (t meanTest) figures(alpha float64) (estimate, lower, upper float64) {
+	return t.Estimate(), t.Lower(alpha), t.Upper(alpha)
+}
+
+// settles uses that the width of the bounds falls with the square root of the number of values.
+func (t meanTest) settles(alpha float64) (total float64, ok bool) {
+	away := math.Abs(t.Estimate() - t.limit)
+	width := t.Upper(alpha) - t.Estimate()
+	if away == 0 || math.IsInf(width, 1) || width/away > 10 {
+		return 0, false
+	}
+	return math.Ceil(t.N * math.Pow(width/away, 2)), true
+}
+
+// extremeTest compares the largest value of what was measured with a limit. Nothing is inferred.
+type extremeTest struct {
+	worst, limit float64
+}
+
+func (t extremeTest) passes(float64) bool             { return t.worst <= t.limit }
+func (t extremeTest) fails(float64) bool              { return t.worst > t.limit }
+func (t extremeTest) effect() float64                 { return 1 }
+func (t extremeTest) settles(float64) (float64, bool) { return 0, false }
+func (t extremeTest) figures(float64) (estimate, lower, upper float64) {
+	return t.worst, t.worst, t.worst
+}
+
+// bounded is a difference with its bounds: stats.Difference or stats.Paired.
+type bounded = stats.Bounded
+
+// differenceTest compares how much worse it is than a baseline with what is tolerated.
+type differenceTest struct {
+	bounded
+	tolerated float64
+	inflation float64
+	n         float64
+}
+
+func (t differenceTest) effect() float64 { return t.inflation }
+
+// hair keeps 17 ms − 16 ms from being more than 1 ms by rounding: many sources have whole milliseconds.
+const hair = 1 + 1e-9
+
+func (t differenceTest) passes(alpha float64) bool { return t.Upper(alpha) <= t.tolerated*hair }
+
+// fails asks for both: a difference that is real, and one that is large enough to matter.
+func (t differenceTest) fails(alpha float64) bool {
+	return t.Estimate() > t.tolerated*hair && t.Lower(alpha) > 0
+}
+
+func (t differenceTest) figures(alpha float64) (estimate, lower, upper float64) {
+	return t.Estimate(), t.Lower(alpha), t.Upper(alpha)
+}
+
+// settles uses that the width of the bounds falls about with the square root of the number of values.
+func (t differenceTest) settles(alpha float64) (total float64, ok bool) {
+	estimate, lower, upper := t.figures(alpha)
+	width, away := upper-estimate, t.tolerated-estimate
+	if away <= 0 {
+		width, away = estimate-lower, estimate
+	}
+	if away <= 0 || math.IsInf(width, 0) || math.IsNaN(width) || width/away > 10 {
+		return 0, false
+	}
+	return math.Ceil(t.n * math.Pow(width/away, 2)), true
+}
+
+// share is a share beyond a limit as a figure with bounds.
+type share struct {
+	*stats.Quantile
+	limit float64
+}
+
+func (s share) Estimate() float64 { e, _, _ := s.Share(s.limit, 0.5); return e }
+
+func (s share) Lower(alpha float64) float64 { _, low, _ := s.Share(s.limit, alpha); return low }
+
+func (s share) Upper(alpha float64) float64 { _, _, high := s.Share(s.limit, alpha); return high }
+
+// newTest makes the test of a criterion against its own limit.
+func newTest(c *Criterion, e *Evidence) test {
+	limit := c.worseLimit()
+	switch c.Statistic.Form {
+	case Mean:
+		return meanTest{Mean: stats.NewMean(e.Means), limit: limit}
+	case Extreme:
+		_, worst := e.Record.AtRank(e.N())
+		return extremeTest{worst: worst, limit: limit}
+	case Quantile, Share, Reliability, Availability:
+	}
+	return quantileTest{Quantile: stats.NewQuantile(e.Record, c.q(), limit), limit: limit, shared: c.Shared()}
+}
+
+// newComparison makes the test of a criterion against a baseline that was measured apart from it.
+func newComparison(c *Criterion, e, baseline *Evidence) test {
+	t := differenceTest{n: e.N()}
+	switch c.Statistic.Form {
+	case Mean:
+		now, base := stats.NewMean(e.Means), stats.NewMean(baseline.Means)
+		t.bounded, t.inflation = stats.Difference{Now: now, Baseline: base}, max(now.Effect, base.Effect)
+		t.tolerated = c.tolerance(base.Estimate())
+	case Quantile, Extreme:
+		q := c.q()
+		theirs, _ := baseline.Record.AtRank(math.Ceil(q * baseline.N()))
+		ours, _ := e.Record.AtRank(math.Ceil(q * e.N()))
+		now, base := stats.NewQuantile(e.Record, q, theirs), stats.NewQuantile(baseline.Record, q, ours)
+		t.bounded, t.inflation = stats.Difference{Now: now, Baseline: base}, max(now.Effect, base.Effect)
+		t.tolerated = c.tolerance(base.Estimate())
+	case Share, Reliability, Availability:
+		limit := c.worseLimit()
+		now, base := share{stats.NewQuantile(e.Record, c.q(), limit), limit}, share{stats.NewQuantile(baseline.Record, c.q(), limit), limit}
+		t.bounded, t.inflation = stats.Difference{Now: now, Baseline: base}, max(now.Effect, base.Effect)
+		t.tolerated = c.tolerance(base.Estimate())
+	}
+	return t
+}
+
+// newPair makes the test of a criterion between two targets that were measured in turns.
+func newPair(c *Criterion, e, baseline *Evidence) test {
+	if c.Statistic.Form != Quantile || e.Slices == nil || baseline.Slices == nil {
+		return newComparison(c, e, baseline)
+	}
+	p := stats.Paired{Q: c.q(), A: baseline.Slices, B: e.Slices}
+	first := stats.NewQuantile(stats.NewValues(slices.Concat(baseline.Slices...)), c.q())
+	return differenceTest{bounded: p, tolerated: c.tolerance(first.Estimate()), inflation: first.Effect, n: e.N()}
+}
+
+// worseLimit is the limit on the scale on which larger is worse.
+func (c *Criterion) worseLimit() float64 {
+	switch {
+	case c.Statistic.Form == Share || c.Statistic.Form == Availability:
+		return 0.5 // shares are counted already
+	case c.LargerIsBetter:
+		return -c.Limit
+	}
+	return c.Limit
+}

@@ -1,0 +1,234 @@
+package budget
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes/budget/stats"
+)
+
+// Outcome is what a check finds. There is no fourth.
+type Outcome string
+
+// The outcomes.
+const (
+	// Pass says that the budget is shown to hold.
+	Pass Outcome = "pass"
+	// Fail says that the budget is shown to be broken.
+	Fail Outcome = "fail"
+	// Inconclusive says that what was measured shows neither.
+	Inconclusive Outcome = "inconclusive"
+)
+
+// Against is what a criterion is compared with.
+type Against string
+
+// What criteria are compared with.
+const (
+	Bound    Against = "bound"    // the budget's own limit
+	Baseline Against = "baseline" // a measurement that was saved before
+	Pair     Against = "pair"     // another target, measured in turns
+)
+
+// Trial is one criterion on its way to a verdict.
+type Trial struct {
+	Criterion *Criterion
+	Against   Against
+	// Baseline is the evidence to compare with, unless Against is Bound.
+	Baseline *Evidence
+
+	outcome  Outcome
+	look     look // the last one, or the one that decided
+	strength int  // the number of hypotheses among which the failure would stand (see Family.resolve); 0 for no failure
+	shown    look // the look that gave it that strength
+}
+
+// look is what a trial saw when it was last looked at, or when it was decided.
+type look struct {
+	test     test
+	evidence *Evidence
+	alpha    float64
+	weight   float64
+	obstacle string // why no verdict may be given
+}
+
+// Family is all the trials of one check. A wrong fail of any of them fails the pipeline, so the error probability of
+// failures is shared among them (Holm's method); a pass needs all of them to pass, and no correction (Berger,
+// Technometrics 24 (1982) 295).
+type Family struct {
+	Trials []*Trial
+	// MaxDoubtful is the largest share of doubtful Results at which a verdict is still given.
+	MaxDoubtful float64
+}
+
+// A session that shall be compared with another one has to last for a while: what a link does within half a minute depends
+// on where it is, and p95 of the 30-second runs of one drive differ threefold (PAM 2025 multi-carrier drives). Where a
+// source has no times, the number of samples stands in.
+const (
+	MinSession        = 60 * time.Second
+	MinSessionSamples = 500
+)
+
+// MinStream is the least number of packets of one stream from which their dependence can be told: ten batches (see
+// stats.FewBatches) of twenty, so that a batch spans several times what neighbouring packets share. A quantile may need
+// more; runs with a pause between them may be fewer.
+const MinStream = 200
+
+// Look looks at what came in so far. weight is the part of the error probability that this look may spend (see
+// stats.Spending); mayPass says whether it is late enough for a pass.
+func (f *Family) Look(weight float64, mayPass bool, evidence func(*Trial) *Evidence) {
+	for _, t := range f.Trials {
+		if t.outcome == Pass || t.outcome == Fail {
+			continue
+		}
+		f.see(t, weight, mayPass, evidence(t))
+	}
+	f.resolve()
+}
+
+func (f *Family) see(t *Trial, weight float64, mayPass bool, e *Evidence) {
+	t.look = look{evidence: e, alpha: (1 - t.Criterion.Confidence) * weight, weight: weight, obstacle: f.obstacle(t, e)}
+	if e.Record != nil && e.N() > 0 && (t.Baseline == nil || t.Baseline.Record != nil) {
+		t.look.test = t.test(e)
+	}
+	if t.look.obstacle != "" || t.look.test == nil {
+		return
+	}
+	if mayPass && t.look.test.passes(t.look.alpha) {
+		t.outcome = Pass
+		return
+	}
+	for j := len(f.Trials); j > t.strength; j-- {
+		if t.look.test.fails(t.look.alpha / float64(j)) {
+			t.strength, t.shown = j, t.look
+			t.shown.alpha /= float64(j)
+		}
+	}
+}
+
+func (t *Trial) test(e *Evidence) test {
+	switch t.Against {
+	case Baseline:
+		return newComparison(t.Criterion, e, t.Baseline)
+	case Pair:
+		return newPair(t.Criterion, e, t.Baseline)
+	case Bound:
+	}
+	return newTest(t.Criterion, e)
+}
+
+// resolve applies Holm's step-down to the failures seen so far. The i-th strongest of m, counted from 0, stands when it
+// was seen at an error probability of 1/(m−i) of its own, and all stronger ones stand.
+func (f *Family) resolve() {
+	byStrength := slices.SortedStableFunc(slices.Values(f.Trials), func(a, b *Trial) int { return b.strength - a.strength })
+	for i, t := range byStrength {
+		if t.strength < len(byStrength)-i {
+			return
+		}
+		if t.outcome == "" {
+			t.outcome, t.look = Fail, t.shown
+		}
+	}
+}
+
+// Settled says whether every trial has its verdict.
+func (f *Family) Settled() bool {
+	return !slices.ContainsFunc(f.Trials, func(t *Trial) bool { return t.Outcome() == Inconclusive })
+}
+
+// Outcome is the verdict of the trial as it stands.
+func (t *Trial) Outcome() Outcome {
+	if t.outcome == "" {
+		return Inconclusive
+	}
+	return t.outcome
+}
+
+// obstacle says in words why no verdict may be given on this evidence, "" when one may.
+func (f *Family) obstacle(t *Trial, e *Evidence) string {
+	if o := f.unfit(t.Criterion, e); o != "" {
+		return o
+	}
+	if t.Against == Bound {
+		return ""
+	}
+	if t.Baseline == nil || t.Baseline.Record == nil {
+		return "the baseline has nothing to compare with"
+	}
+	if o := f.unfit(t.Criterion, t.Baseline); o != "" {
+		return "baseline: " + o
+	}
+	if t.Against == Pair {
+		if n := min(len(e.Slices), len(t.Baseline.Slices)); e.Slices != nil && n < stats.FewBatches {
+			return fmt.Sprintf("%d pairs of measurements are too few: at least %d are needed", n, stats.FewBatches)
+		}
+		return ""
+	}
+	if o := tooShort(e); o != "" {
+		return o
+	}
+	if o := tooShort(t.Baseline); o != "" {
+		return "baseline: " + o
+	}
+	return ""
+}
+
+func (f *Family) unfit(c *Criterion, e *Evidence) string {
+	total := e.Results + e.Doubtful
+	switch {
+	case e.Doubtful > 0 && float64(e.Doubtful) > f.MaxDoubtful*float64(total):
+		return fmt.Sprintf("%d of %d results are doubtful (%s), more than the %s allowed: they tell of the instrument, not of the network",
+			e.Doubtful, total, flagText(e.Flags), formatShare(f.MaxDoubtful))
+	case e.Record == nil:
+		return e.Gap
+	case c.Statistic.Form == Extreme:
+		return ""
+	}
+	if n, least := e.N(), c.needs(1-c.Confidence); n < float64(least) {
+		return fmt.Sprintf("%.0f samples are too few: %s at %s confidence needs at least %d", n, c.Statistic.Text, formatShare(c.Confidence), least)
+	}
+	if n := e.N(); n < MinStream && !e.Runs {
+		return fmt.Sprintf("%.0f samples of one stream are too few to tell how much they hang together: at least %d are needed", n, MinStream)
+	}
+	if n := e.Record.Len(); n < stats.FewBatches && !e.Runs {
+		return fmt.Sprintf("%d results are too few to tell how much they vary with time: at least %d are needed (measure in shorter windows, or for longer)", n, stats.FewBatches)
+	}
+	return ""
+}
+
+// tooShort says in words that a session is too short to be compared with another one.
+func tooShort(e *Evidence) string {
+	switch {
+	case e.Runs:
+		return ""
+	case e.Span > 0 && e.Span < MinSession:
+		return fmt.Sprintf("%v are too short to tell a change of the link from its ordinary ups and downs: measure for at least %v, or both in turns", e.Span.Round(time.Second), MinSession)
+	case e.Span == 0 && e.N() < MinSessionSamples:
+		return fmt.Sprintf("%.0f samples without times are too few to tell a change of the link from its ordinary ups and downs: at least %d are needed", e.N(), MinSessionSamples)
+	}
+	return ""
+}
+
+func flagText(flags map[string]int) string {
+	var parts []string
+	for name, n := range flags {
+		parts = append(parts, fmt.Sprintf("%s %d", name, n))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
+}
+
+// settlesAt is how many more values the trial would need, and how many it has.
+func (l *look) settlesAt() (more float64, ok bool) {
+	if l.test == nil {
+		return 0, false
+	}
+	total, ok := l.test.settles(l.alpha)
+	if !ok || math.IsInf(total, 0) {
+		return 0, false
+	}
+	return max(0, total-l.evidence.N()), true
+}

@@ -1,0 +1,255 @@
+package budget
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes/budget/stats"
+)
+
+// Verdict is what a check found about one criterion. Figures are in the metric's base unit, or shares.
+type Verdict struct {
+	Name      string
+	Criterion *Criterion
+	Against   Against
+	Outcome   Outcome
+	// Estimate is the figure itself; Lower and Upper are its one-sided confidence bounds, infinite where there are too few
+	// samples for one. For comparisons all three are about the difference, positive when it is worse than the baseline.
+	Estimate, Lower, Upper float64
+	// Reference is the same figure of the baseline, Tolerated how much worse is tolerated; for comparisons only.
+	Reference, Tolerated float64
+	// P is the probability to see as bad a measurement as this one if the budget were kept (for comparisons: if nothing
+	// had changed), corrected for looks. Compare it with 1 less the confidence over the number of budgets.
+	P float64
+	// Samples, Effective, Lost, Results and Doubtful say what it rests on.
+	Samples           int
+	Effective         float64
+	Lost              int
+	Results, Doubtful int
+	Flags             map[string]int
+	Span              time.Duration
+	// More is how many more samples would settle it, 0 when it is settled or nobody can tell.
+	More int
+	// Since is where it became bad; nil unless the verdict is Fail.
+	Since *Since
+	// Reason says in one or two sentences for a person: what, by how much, how sure, since when; or what is missing.
+	Reason string
+	// Values is the distribution, for charts; nil when there is none.
+	Values stats.Record
+}
+
+// Verdicts returns what was found, in the order of the trials.
+func (f *Family) Verdicts() []Verdict {
+	list := make([]Verdict, len(f.Trials))
+	for i, t := range f.Trials {
+		list[i] = t.verdict()
+	}
+	return list
+}
+
+func (t *Trial) verdict() Verdict {
+	c, e := t.Criterion, t.look.evidence
+	v := Verdict{Name: c.Name, Criterion: c, Against: t.Against, Outcome: t.Outcome(), P: math.NaN()}
+	v.Estimate, v.Lower, v.Upper, v.Reference, v.Tolerated = math.NaN(), math.Inf(-1), math.Inf(1), math.NaN(), math.NaN()
+	if e == nil {
+		v.Reason = "nothing was measured"
+		return v
+	}
+	v.Samples, v.Lost, v.Results, v.Doubtful, v.Flags, v.Span = int(math.Round(e.N())), e.Lost, e.Results, e.Doubtful, e.Flags, e.Span
+	v.Values = e.Record
+	if t.look.test != nil {
+		t.measure(&v)
+	}
+	v.Reason = t.reason(&v)
+	return v
+}
+
+// measure fills in the figures.
+func (t *Trial) measure(v *Verdict) {
+	test, alpha := t.look.test, t.look.alpha
+	v.Estimate, v.Lower, v.Upper = test.figures(alpha)
+	v.Effective = t.look.evidence.N() / test.effect()
+	v.P = min(1, stats.PValue(test.fails)/t.look.weight)
+	if d, ok := test.(differenceTest); ok {
+		v.Tolerated = d.tolerated
+		v.Reference = t.reference()
+	} else {
+		t.orient(v)
+	}
+	if v.Outcome == Inconclusive && t.Criterion.Statistic.Form != Extreme {
+		more, ok := t.look.settlesAt()
+		if least := float64(t.Criterion.needs(alpha)) * test.effect(); ok || v.Effective < float64(t.Criterion.needs(alpha)) {
+			v.More = int(math.Ceil(max(more, least-t.look.evidence.N(), 0)))
+		}
+	}
+	if v.Outcome == Fail {
+		s := since(t.look.evidence, t.sinceLimit())
+		v.Since = &s
+	}
+}
+
+// orient turns figures on the scale on which larger is worse into those that people use.
+func (t *Trial) orient(v *Verdict) {
+	switch c := t.Criterion; {
+	case c.Statistic.Form == Reliability || c.Statistic.Form == Availability:
+		v.Estimate, v.Lower, v.Upper = 1-v.Estimate, 1-v.Upper, 1-v.Lower
+	case c.LargerIsBetter:
+		v.Estimate, v.Lower, v.Upper = -v.Estimate, -v.Upper, -v.Lower
+	}
+}
+
+// reference is the baseline's own figure.
+func (t *Trial) reference() float64 {
+	v := Verdict{}
+	v.Estimate, v.Lower, v.Upper = newTest(t.Criterion, t.Baseline).figures(0.05)
+	t.orient(&v)
+	return v.Estimate
+}
+
+// sinceLimit is the threshold at which the change is looked for: the limit, or the baseline's figure.
+func (t *Trial) sinceLimit() float64 {
+	c := t.Criterion
+	if t.Against == Bound && c.Statistic.Form != Mean || c.Shared() {
+		return c.worseLimit()
+	}
+	source := t.Baseline
+	if t.Against == Bound {
+		return c.worseLimit()
+	}
+	x, _ := source.Record.AtRank(math.Ceil(max(c.q(), 0.5) * source.N()))
+	return x
+}
+
+// reason is the verdict in words.
+func (t *Trial) reason(v *Verdict) string {
+	if v.Outcome == Inconclusive {
+		return t.missing(v)
+	}
+	var b strings.Builder
+	t.finding(&b, v)
+	fmt.Fprintf(&b, "; %s", t.ground(v))
+	if v.Since != nil {
+		b.WriteString(t.story(v))
+	}
+	return b.String()
+}
+
+func (t *Trial) finding(b *strings.Builder, v *Verdict) {
+	c := t.Criterion
+	what := c.Statistic.Text + " of " + c.Metric.HistName(c.Direction)
+	sure := formatShare(c.Confidence) + " sure"
+	if t.Against != Bound {
+		t.comparison(b, v, what, sure)
+		return
+	}
+	nearest := v.Upper
+	words := map[Outcome]string{Pass: "at most", Fail: "above"}
+	if c.LargerIsBetter || c.Statistic.Form == Reliability || c.Statistic.Form == Availability {
+		nearest = v.Lower
+		words = map[Outcome]string{Pass: "at least", Fail: "below"}
+	}
+	if v.Outcome == Fail {
+		nearest = v.Lower
+		if words[Fail] == "below" {
+			nearest = v.Upper
+		}
+	}
+	limit := c.Limit
+	if c.Statistic.Form == Reliability || c.Statistic.Form == Availability {
+		limit = c.AtLeast
+	}
+	fmt.Fprintf(b, "%s is %s, %s the %s allowed", what, c.format(v.Estimate), words[v.Outcome], c.format(limit))
+	if v.Outcome == Fail && limit > 0 && !c.Shared() {
+		fmt.Fprintf(b, " by %s", formatShare(math.Abs(v.Estimate-limit)/limit))
+	}
+	if c.Statistic.Form == Extreme {
+		b.WriteString(" (of what was measured, which says nothing certain about the link)")
+		return
+	}
+	fmt.Fprintf(b, " (%s: %s %s)", sure, words[v.Outcome], c.format(nearest))
+}
+
+func (t *Trial) comparison(b *strings.Builder, v *Verdict, what, sure string) {
+	c := t.Criterion
+	better, worse := "lower", "higher"
+	now := v.Reference + v.Estimate
+	if c.LargerIsBetter || c.Statistic.Form == Reliability || c.Statistic.Form == Availability {
+		better, worse = worse, better
+		now = v.Reference - v.Estimate
+	}
+	direction := worse
+	if v.Estimate < 0 {
+		direction = better
+	}
+	baseline := "the baseline's"
+	if t.Against == Pair {
+		baseline = "the other target's"
+	}
+	fmt.Fprintf(b, "%s is %s, %s %s than %s %s", what, c.format(now), c.format(math.Abs(v.Estimate)), direction, baseline, c.format(v.Reference))
+	if v.Reference > 0 {
+		fmt.Fprintf(b, " (%+.1f %%)", 100*(now-v.Reference)/v.Reference)
+	}
+	if v.Outcome == Fail {
+		fmt.Fprintf(b, ", more than the %s tolerated (%s: at least %s %s)", c.format(v.Tolerated), sure, c.format(v.Lower), worse)
+	} else {
+		fmt.Fprintf(b, ", within the %s tolerated (%s: at most %s %s)", c.format(v.Tolerated), sure, c.format(math.Max(0, v.Upper)), worse)
+	}
+}
+
+// ground is what the verdict rests on.
+func (t *Trial) ground(v *Verdict) string {
+	text := fmt.Sprintf("%d samples", v.Samples)
+	if v.Effective < float64(v.Samples)*0.95 {
+		text += fmt.Sprintf(" that count as %.0f independent ones", v.Effective)
+	}
+	if v.Lost > 0 {
+		text += fmt.Sprintf(", %d of them lost", v.Lost)
+	}
+	if v.Doubtful > 0 {
+		text += fmt.Sprintf(", %d doubtful results left out", v.Doubtful)
+	}
+	return text
+}
+
+func (t *Trial) story(v *Verdict) string {
+	if v.Since.Sample == 1 {
+		return "; from the first sample on"
+	}
+	when := ""
+	if !v.Since.Time.IsZero() {
+		when = " at " + v.Since.Time.UTC().Format("15:04:05.000") + " UTC"
+	}
+	return fmt.Sprintf("; since sample %d%s (beyond it: %s of samples before, %s from there)", v.Since.Sample, when, formatShare(v.Since.Before), formatShare(v.Since.After))
+}
+
+// missing says what an inconclusive verdict lacks.
+func (t *Trial) missing(v *Verdict) string {
+	if t.look.obstacle != "" {
+		return t.look.obstacle
+	}
+	if t.look.test == nil {
+		return "nothing was measured"
+	}
+	c := t.Criterion
+	what := c.Statistic.Text + " of " + c.Metric.HistName(c.Direction)
+	bounds := fmt.Sprintf("between %s and %s", c.format(v.Lower), c.format(v.Upper))
+	switch {
+	case math.IsInf(v.Upper, 1) && math.IsInf(v.Lower, -1):
+		bounds = "anywhere"
+	case math.IsInf(v.Upper, 1):
+		bounds = "at least " + c.format(v.Lower)
+	case math.IsInf(v.Lower, -1):
+		bounds = "at most " + c.format(v.Upper)
+	}
+	text := fmt.Sprintf("%s is %s and may be %s (%s sure each way)", what, c.format(v.Estimate), bounds, formatShare(c.Confidence))
+	if t.Against != Bound {
+		text = fmt.Sprintf("%s differs by %s from %s and may by %s; %s are tolerated", what, c.format(v.Estimate), c.format(v.Reference), bounds, c.format(v.Tolerated))
+	}
+	text += "; " + t.ground(v)
+	if v.More > 0 {
+		return text + fmt.Sprintf("; about %d more samples would settle it", v.More)
+	}
+	return text + "; more samples would hardly settle it: it is too near the line"
+}
