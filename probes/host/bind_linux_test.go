@@ -1,0 +1,119 @@
+package host
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+func TestBoundToTheLoopbackInterface(t *testing.T) {
+	n := makeNetwork(t, Config{Interface: "lo", Family: "4"})
+	l, err := n.Listen(t.Context(), "tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := strings.TrimPrefix(l.Addr().String(), "0.0.0.0")
+	c, err := n.Dial(t.Context(), "tcp", "127.0.0.1"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	pc, err := n.ListenPacket(t.Context(), "udp", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pc.Close()
+	for _, socket := range []syscall.Conn{c.(*net.TCPConn), l.(*net.TCPListener), pc.(*net.UDPConn)} {
+		if name := device(t, socket); name != "lo" {
+			t.Errorf("a %T is bound to %q", socket, name)
+		}
+	}
+}
+
+func device(t *testing.T, c syscall.Conn) string {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const soBindToIfindex = 62 // socket(7); x/sys has it, the standard library does not
+	var index int
+	if controlErr := raw.Control(func(fd uintptr) { index, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, soBindToIfindex) }); controlErr != nil || err != nil {
+		t.Fatal(controlErr, err)
+	}
+	if index == lo.Index {
+		return lo.Name
+	}
+	return ""
+}
+
+func TestUnknownInterface(t *testing.T) {
+	for _, name := range []string{"wwan99", "a-name-that-no-interface-can-have"} {
+		n := makeNetwork(t, Config{Interface: name, SourceFallback: true})
+		_, err := n.Dial(t.Context(), "udp", "127.0.0.1:9")
+		if err == nil || !strings.Contains(err.Error(), `there is no interface "`+name+`": there are lo`) || probes.Classify(err) != probes.Unreachable {
+			t.Errorf("got %v (%s)", err, probes.Classify(err))
+		}
+		if _, err := n.ListenPacket(t.Context(), "udp", ""); probes.Classify(err) != probes.Unreachable {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func TestDeniedInterface(t *testing.T) {
+	err := explainBind("wwan0", os.NewSyscallError("setsockopt", syscall.EPERM))
+	if !strings.Contains(err.Error(), "binding to interface wwan0") || !strings.Contains(err.Error(), "CAP_NET_RAW") || !errors.Is(err, errDenied) || probes.Classify(err) != probes.Error {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSourceFallback(t *testing.T) {
+	denied := explainBind("lo", syscall.EPERM)
+	open := func(b binding) (string, error) {
+		if b.device != "" {
+			return "", denied
+		}
+		return b.listenAddress(":0") + " " + b.listenAddress("") + " " + b.listenAddress("192.0.2.1:5"), nil
+	}
+	asked := &network{config: Config{Interface: "lo", SourceFallback: true}}
+	if got, err := attempt(asked, open); err != nil || got != "127.0.0.1:0 127.0.0.1:0 192.0.2.1:5" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := attempt(&network{config: Config{Interface: "lo"}}, open); !errors.Is(err, errDenied) {
+		t.Errorf("without having been asked: %v", err)
+	}
+}
+
+// TestWithoutPrivilege: a fresh socket is bound without privilege since Linux 5.7; on older kernels the remedy is named.
+func TestWithoutPrivilege(t *testing.T) {
+	if os.Getuid() != 0 {
+		return // then every other test here has run without privilege
+	}
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil {
+		t.Skip("setpriv is not installed")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
+		self, "-test.run=^TestBoundToTheLoopbackInterface$").CombinedOutput()
+	if err != nil && strings.Contains(string(out), "permission denied") && !strings.Contains(string(out), "FAIL") {
+		t.Skipf("the test binary cannot be run by nobody: %s", out)
+	}
+	if err != nil && !strings.Contains(string(out), "CAP_NET_RAW") {
+		t.Errorf("as nobody: %v\n%s", err, out)
+	}
+}
