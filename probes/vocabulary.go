@@ -42,7 +42,7 @@ var (
 		Help: "Packets that arrived after the timeout.", Source: "RFC 6673"}
 	// PacketsRecovered were counted as lost in an earlier Result and arrived after all. Over successive Results,
 	// sent = received + lost − recovered.
-	PacketsRecovered = &Metric{Stem: "packets_recovered", Name: "packets_recovered", Type: Counter,
+	PacketsRecovered = &Metric{Stem: "packets_recovered", Name: "packets_recovered", Type: Counter, Directed: true,
 		Help: "Packets that arrived after an earlier result had counted them as lost.", Source: "RFC 6673"}
 	// PacketsDuplicated counts extra copies; Up and Down where the far end's own numbers tell them apart.
 	PacketsDuplicated = &Metric{Stem: "packets_duplicated", Name: "packets_duplicated", Type: Counter, Directed: true,

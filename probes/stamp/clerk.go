@@ -126,6 +126,9 @@ func (k *clerk) losing(w *window, far peer, settled time.Duration) {
 	if far.met && (far.tellsDirection() || lost == 0) {
 		k.rec.Add(probes.PacketsLost, probes.Up, float64(up))
 		k.rec.Add(probes.PacketsLost, probes.Down, float64(down))
+		total := w.total()
+		k.rec.Add(probes.PacketsRecovered, probes.Up, float64(total.recoveredUp))
+		k.rec.Add(probes.PacketsRecovered, probes.Down, float64(total.recoveredDown))
 	}
 	out := 0
 	for i := range w.records {
@@ -147,7 +150,7 @@ func (p *peer) tellsDirection() bool { return p.counts || p.distinct }
 // ordering takes down duplicates and reordering.
 func (k *clerk) ordering(w *window, far peer, reorderedUp int) {
 	k.rec.Add(probes.PacketsDuplicated, probes.Both, float64(len(w.copies)+w.copiesDown))
-	reorderedAll, reorderedDown := 0, 0
+	reorderedAll, reorderedDown := w.overtaken, 0
 	for i := range w.records {
 		if w.records[i].fate.has(reordered) {
 			reorderedAll++

@@ -29,6 +29,7 @@ type ledger struct {
 type missing struct {
 	seq  uint64
 	sent time.Duration
+	way  fate // lostUp or lostDown as its window said, or neither
 }
 
 // waiting is an answered packet that is not final.
@@ -216,12 +217,21 @@ func (l *ledger) receiveMissing(seq uint64, e *echo) {
 		return
 	}
 	r := record{sent: l.missing[i].sent, received: e.received}
+	switch l.missing[i].way {
+	case lostUp:
+		w.recoveredUp++
+	case lostDown:
+		w.recoveredDown++
+	}
 	l.missing = slices.Delete(l.missing, i, i+1)
 	r.t2 = e.t2.unixNano(e.format, w.epoch+int64(e.received))
 	r.t3 = e.t3.unixNano(e.format, r.t2)
 	w.received++
 	w.late++
 	w.recovered++
+	if seq < l.far.maxSeq {
+		w.overtaken++
+	}
 	w.tally.roundTrip(&r)
 }
 

@@ -97,6 +97,7 @@ func (m *measurement) account(ctx context.Context) error {
 			if m.clerk.take(w, follower, forever, true) {
 				return nil
 			}
+			m.ledger.attribute(w)
 			continue
 		}
 		if at != forever {

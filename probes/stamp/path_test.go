@@ -203,3 +203,5 @@ func absent(t *testing.T, r *probes.Result, name string) {
 		t.Errorf("%s = %v, want it absent", name, got)
 	}
 }
+
+func newRandom() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }

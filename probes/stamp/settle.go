@@ -61,6 +61,20 @@ func (l *ledger) takeOut(now time.Duration) (w *window, follower neighbour) {
 	return w, neighbour{}
 }
 
+// attribute takes down the directions that were found for the losses of a window that was taken out.
+func (l *ledger) attribute(w *window) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(l.missing, w.first, func(m missing, seq uint64) int { return compare(m.seq, seq) })
+	for ; i < len(l.missing); i++ {
+		r := w.record(l.missing[i].seq)
+		if r == nil {
+			return
+		}
+		l.missing[i].way = r.fate & (lostUp | lostDown)
+	}
+}
+
 // progress hands out what the oldest window tallied since the last call.
 func (l *ledger) progress() tally {
 	l.mu.Lock()

@@ -63,6 +63,7 @@ type window struct {
 	records    []record
 	copies     []extra // those that the far end answered anew, hence under another number
 	copiesDown int     // those that it did not
+	overtaken  int     // packets recovered from earlier windows after later ones had come
 	open       int     // records that are not final
 	tally
 	shown counts // of tallies handed on before
@@ -79,6 +80,7 @@ type tally struct {
 // counts are numbers of packets.
 type counts struct {
 	sent, received, late, recovered uint64
+	recoveredUp, recoveredDown      uint64 // those whose loss had been published with that direction
 	refused, skipped, behind        uint64
 	stray                           uint64 // replies to nothing that was sent, or that fail authentication
 	departures                      uint64 // round trips whose T3 is the true departure
@@ -89,6 +91,8 @@ func (c *counts) add(o *counts) {
 	c.received += o.received
 	c.late += o.late
 	c.recovered += o.recovered
+	c.recoveredUp += o.recoveredUp
+	c.recoveredDown += o.recoveredDown
 	c.refused += o.refused
 	c.skipped += o.skipped
 	c.behind += o.behind
