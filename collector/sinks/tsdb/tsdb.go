@@ -85,7 +85,7 @@ func Open(c Config, env sinks.Env) (*Sink, error) {
 	// Blocks grow to a tenth of the retention, at most a month, as Prometheus has it.
 	o.MaxBlockDuration = max(o.MinBlockDuration, min(c.Retention/10, 31*24*time.Hour).Milliseconds())
 	o.WALCompression = compression.Snappy
-	db, err := prom.Open(c.Path, env.Log.With("sink", env.Name), env.Metrics, o, prom.NewDBStats())
+	db, err := prom.Open(c.Path, slog.New(quiet{env.Log.Handler()}).With("sink", env.Name), env.Metrics, o, prom.NewDBStats())
 	if err != nil {
 		return nil, fmt.Errorf("opening the store in %s: %w", c.Path, err)
 	}
