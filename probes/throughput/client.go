@@ -27,7 +27,7 @@ type tcpProbe struct {
 func (p *tcpProbe) Measure(ctx context.Context, rec *probes.Recorder) error {
 	flowing, stopFlows := context.WithCancelCause(ctx)
 	controlled, stopControl := context.WithCancel(ctx)
-	r := &tcpRun{env: p.env, target: p.target, measurement: newMeasurement(p.config, rec), fail: stopFlows}
+	r := &tcpRun{env: p.env, target: p.target, measurement: newMeasurement(p.config, rec, stopFlows)}
 	defer r.close()
 	defer stopControl()
 	defer stopFlows(errEnded)
@@ -50,16 +50,11 @@ func (p *tcpProbe) Measure(ctx context.Context, rec *probes.Recorder) error {
 	return err
 }
 
-// errEnded ends the streams of a test that is over.
-var errEnded = errors.New("the test is over")
-
 // tcpRun is one run of a tcpProbe.
 type tcpRun struct {
 	env    probes.Env
 	target probes.Target
 	*measurement
-	fail    context.CancelCauseFunc // ends the streams and the watch, with the reason
-	address string
 
 	conn    net.Conn // carries control
 	control *controlClient

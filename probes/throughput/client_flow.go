@@ -2,7 +2,6 @@ package throughput
 
 import (
 	"context"
-	"errors"
 	"io"
 	"time"
 
@@ -25,29 +24,6 @@ func (r *tcpRun) flow(ctx context.Context) {
 		})
 	}
 	r.sample = r.take
-}
-
-// ended is called when a stream has. An error ends the test, unless the stream has nothing more to do: a sender that used
-// up its budget, and a receiver that has all that was agreed on.
-func (r *tcpRun) ended(ctx context.Context, up bool, err error) {
-	if err == nil || ctx.Err() != nil || !up && r.isFull(probes.Down) {
-		return
-	}
-	after := time.Since(r.start).Round(time.Millisecond)
-	if errors.Is(err, io.EOF) {
-		r.fail(probes.Fail(probes.Error, "%s closed a stream %v after the start", r.address, after))
-		return
-	}
-	r.fail(probes.Fail(probes.Error, "a stream to %s broke %v after the start: %w", r.address, after, err))
-}
-
-func (r *tcpRun) isFull(way probes.Direction) bool {
-	select {
-	case <-r.meter(way).counter.full:
-		return true
-	default:
-		return false
-	}
 }
 
 // take samples what is counted here: what arrives, and what the own kernel says of what it sends.

@@ -24,7 +24,8 @@
 // # QUIC sessions
 //
 // Streams follow draft-banks-quic-performance: eight bytes say how many bytes are to come back, then come the bytes to be
-// discarded. Under the ALPN protocol "perf" that is all. Under our own, ALPNLoad, the far end also opens one unidirectional
-// stream and writes on it what it counted each interval, because the draft has no way to say so. The client asks for
-// ALPNLoad first and takes "perf" where that is not spoken.
+// discarded. Under the ALPN protocol "perf" that is all. Under our own, ALPNLoad, the first stream that the client opens
+// carries the control messages above, without data messages, so that the far end can say what it counted, which the draft
+// has no way to; the other streams are those of the draft. The client asks for ALPNLoad and takes "perf" where that is not
+// spoken; an upload is then known by what was sent, and the info "counted_by" says so.
 package throughput

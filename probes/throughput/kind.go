@@ -84,9 +84,15 @@ Port 8620 for TCP and 8443 for QUIC when the target names none. Over QUIC the co
 	}, defaults, build)
 }
 
+// minTarget is the least that one direction transfers: some packets for each of the most streams that there may be.
+const minTarget = 1 << 20
+
 func build(c Config, env probes.Env, target probes.Target) (probes.Probe, error) {
 	if c.Volume > 0 && c.MaxBytes > 0 && int64(c.Volume)*int64(len(c.ways())) > int64(c.MaxBytes) {
 		return nil, fmt.Errorf("volume: %v per direction is more than max_bytes (%v) allows: raise max_bytes or lower volume", c.Volume, c.MaxBytes)
+	}
+	if limit := c.target(); limit > 0 && limit < minTarget {
+		return nil, fmt.Errorf("volume, max_bytes: %d bytes per direction are too few to measure: want at least %v", limit, unit.Bytes(minTarget))
 	}
 	if c.Warmup >= c.Duration {
 		return nil, fmt.Errorf("warmup: %v leaves nothing of the duration of %v to measure", c.Warmup, c.Duration)
@@ -95,7 +101,7 @@ func build(c Config, env probes.Env, target probes.Target) (probes.Probe, error)
 		if c.CongestionControl != "" {
 			return nil, fmt.Errorf("congestion_control: %q cannot be chosen over QUIC, where it is New Reno: leave it out", c.CongestionControl)
 		}
-		return nil, fmt.Errorf("transport: quic is not offered by this build")
+		return &quicProbe{config: c, env: env, target: quicTarget(target)}, nil
 	}
 	return &tcpProbe{config: c, env: env, target: target}, nil
 }

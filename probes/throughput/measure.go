@@ -2,6 +2,8 @@ package throughput
 
 import (
 	"context"
+	"errors"
+	"io"
 	"sync"
 	"time"
 
@@ -40,16 +42,18 @@ func (m *meter) addSender(s senderState) {
 // measurement is one run, whichever transport carries it: it takes samples, shows progress, decides when it is enough and
 // publishes what came out.
 type measurement struct {
-	config Config
-	rec    *probes.Recorder
-	start  time.Time
-	meters []*meter
+	config  Config
+	rec     *probes.Recorder
+	fail    context.CancelCauseFunc // ends the streams and the watch, with the reason
+	address string                  // of the far end, for errors
+	start   time.Time
+	meters  []*meter
 	// sample is called each interval before the meters are looked at, and reads what is counted on this side.
 	sample func(at time.Duration)
 }
 
-func newMeasurement(c Config, rec *probes.Recorder) *measurement {
-	m := &measurement{config: c, rec: rec}
+func newMeasurement(c Config, rec *probes.Recorder, fail context.CancelCauseFunc) *measurement {
+	m := &measurement{config: c, rec: rec, fail: fail}
 	for _, way := range c.ways() {
 		m.meters = append(m.meters, &meter{way: way, counter: newCounter(c.target())})
 		rec.Add(probes.Transferred, way, 0)
@@ -65,6 +69,32 @@ func (m *measurement) meter(way probes.Direction) *meter {
 		}
 	}
 	return nil
+}
+
+// errEnded ends the streams of a test that is over.
+var errEnded = errors.New("the test is over")
+
+// ended is called when a stream has. An error ends the test, unless the stream has nothing more to do: a sender that used
+// up its budget, and a receiver that has all that was agreed on.
+func (m *measurement) ended(ctx context.Context, up bool, err error) {
+	if err == nil || ctx.Err() != nil || !up && m.meter(probes.Down).isFull() {
+		return
+	}
+	after := time.Since(m.start).Round(time.Millisecond)
+	if errors.Is(err, io.EOF) {
+		m.fail(probes.Fail(probes.Error, "%s closed a stream %v after the start", m.address, after))
+		return
+	}
+	m.fail(probes.Fail(probes.Error, "a stream to %s broke %v after the start: %w", m.address, after, err))
+}
+
+func (m *meter) isFull() bool {
+	select {
+	case <-m.counter.full:
+		return true
+	default:
+		return false
+	}
 }
 
 // Why a measurement ended, in the info "ended_by".

@@ -9,22 +9,26 @@ import (
 // senderState is what the kernels of the sending ends say about all streams of one direction together, in total since
 // they were opened. Times are in nanoseconds.
 type senderState struct {
-	// Sockets is how many streams were asked.
+	// Transport is "tcp" or "quic".
+	Transport string `json:"transport"`
+	// Sockets is how many TCP or QUIC connections were asked.
 	Sockets int `json:"sockets"`
 	// RTT is the mean of the smoothed round-trip times, MinRTT the smallest of the smallest ones.
 	RTT    time.Duration `json:"rtt"`
 	MinRTT time.Duration `json:"min_rtt"`
 	// CongestionWindow is the sum in bytes.
 	CongestionWindow int64 `json:"congestion_window"`
-	// Retransmitted is segments, SentBytes and RetransmittedBytes are payload.
-	Retransmitted      int64 `json:"retransmitted"`
-	SentBytes          int64 `json:"sent_bytes"`
-	RetransmittedBytes int64 `json:"retransmitted_bytes"`
+	// PacketsLost is what QUIC declared lost.
+	PacketsLost int64 `json:"packets_lost,omitempty"`
+	// The rest is TCP's alone. Retransmitted is segments, SentBytes and RetransmittedBytes are payload.
+	Retransmitted      int64 `json:"retransmitted,omitempty"`
+	SentBytes          int64 `json:"sent_bytes,omitempty"`
+	RetransmittedBytes int64 `json:"retransmitted_bytes,omitempty"`
 	// Busy is how long there was something to send, and of that ReceiveWindow and SendBuffer how long the peer's window
 	// and the own buffer held it up.
-	Busy          time.Duration `json:"busy"`
-	ReceiveWindow time.Duration `json:"receive_window"`
-	SendBuffer    time.Duration `json:"send_buffer"`
+	Busy          time.Duration `json:"busy,omitempty"`
+	ReceiveWindow time.Duration `json:"receive_window,omitempty"`
+	SendBuffer    time.Duration `json:"send_buffer,omitempty"`
 	// CongestionControl is the algorithm in use.
 	CongestionControl string `json:"congestion_control"`
 }
@@ -38,13 +42,14 @@ func (s *senderState) add(one senderState) {
 	s.RTT = (s.RTT*n + one.RTT) / (n + 1)
 	s.Sockets++
 	s.CongestionWindow += one.CongestionWindow
+	s.PacketsLost += one.PacketsLost
 	s.Retransmitted += one.Retransmitted
 	s.SentBytes += one.SentBytes
 	s.RetransmittedBytes += one.RetransmittedBytes
 	s.Busy += one.Busy
 	s.ReceiveWindow += one.ReceiveWindow
 	s.SendBuffer += one.SendBuffer
-	s.CongestionControl = one.CongestionControl
+	s.Transport, s.CongestionControl = one.Transport, one.CongestionControl
 }
 
 // limitedBy names what held the sender up for the largest part of the time: "receive_window", "send_buffer",
@@ -68,12 +73,18 @@ func (s *senderState) limitedBy(elapsed time.Duration) string {
 
 // record publishes the state of the sender of one direction. meanRTT is the mean over the measurement.
 func (s *senderState) record(rec *probes.Recorder, d probes.Direction, elapsed, meanRTT time.Duration) {
-	rec.Add(probes.Retransmitted, probes.Both, float64(s.Retransmitted))
+	if s.Transport == "quic" {
+		rec.Add(probes.TransportLost, probes.Both, float64(s.PacketsLost))
+	} else {
+		rec.Add(probes.Retransmitted, probes.Both, float64(s.Retransmitted))
+	}
 	rec.Set(probes.TransportRTT, probes.Both, s.RTT.Seconds())
 	rec.Set(probes.CongestionWindow, probes.Both, float64(s.CongestionWindow))
 	rec.Note("congestion_control", s.CongestionControl)
 	if s.MinRTT > 0 {
 		rec.Set(probes.TransportMinRTT, probes.Both, s.MinRTT.Seconds())
+	}
+	if s.MinRTT > 0 && s.Transport == "tcp" {
 		rec.Set(probes.BufferDelay, d, max(0, (meanRTT-s.MinRTT).Seconds()))
 	}
 	if s.SentBytes > 0 {

@@ -10,14 +10,16 @@ import (
 	"sync"
 	"time"
 
+	"github.com/quic-go/quic-go"
+
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
 )
 
 // Limits is what the far end grants at most.
 type Limits struct {
-	// Sessions is how many TCP sessions and QUIC connections are served at the same time, each; further ones are refused
-	// with the outcome "busy".
+	// Sessions is how many TCP sessions and QUIC connections are served at the same time, all together; further ones are
+	// refused with the outcome "busy".
 	Sessions int
 	// Duration is how long data may flow in one session.
 	Duration time.Duration
@@ -26,7 +28,7 @@ type Limits struct {
 }
 
 // DefaultLimits are generous: five minutes and a terabyte, as much as a configuration may ask for.
-func DefaultLimits() Limits { return Limits{Sessions: 16, Duration: 5 * time.Minute, Bytes: 1e12} }
+func DefaultLimits() Limits { return Limits{Sessions: 32, Duration: 5 * time.Minute, Bytes: 1e12} }
 
 // FarEnd answers throughput tests, within DefaultLimits.
 func FarEnd(log *slog.Logger) farend.Service { return FarEndWithin(DefaultLimits(), log) }
@@ -37,6 +39,10 @@ func FarEndWithin(limits Limits, log *slog.Logger) farend.Service {
 	return farend.Service{
 		Name:    "throughput",
 		Streams: map[string]func(context.Context, net.Conn) error{farend.PreambleGoodput: s.serve},
+		QUIC: map[string]func(context.Context, *quic.Conn) error{
+			ALPNLoad:        s.serveLoad,
+			farend.ALPNPerf: s.servePerf,
+		},
 	}
 }
 

@@ -32,6 +32,7 @@ func (s *server) control(ctx context.Context, c controlConn, o open, prepare fun
 	reader.Go(func() { cancel(listen(c, &heard)) })
 	err := sess.run(ctx, c, &heard)
 	cancel(err)
+	sess.out.budget.left.Store(0)
 	if no := refusal(err); no != nil {
 		_ = c.SetDeadline(time.Now().Add(time.Second)) // a last word; when it does not get through, closing says enough
 		_ = writeMessage(c, message{Refused: no})
@@ -77,7 +78,15 @@ func (s *session) run(ctx context.Context, c controlConn, heard *atomic.Int64) e
 	if err := writeMessage(c, message{Start: &start{Clock: s.begun.Sub(s.epoch)}}); err != nil {
 		return fmt.Errorf("starting the test: %w", err)
 	}
-	why := s.watch(ctx, c, heard)
+	why := s.watch(ctx, heard, func() error {
+		if err := c.SetWriteDeadline(time.Now().Add(idleLimit)); err != nil {
+			return fmt.Errorf("reporting: %w", err)
+		}
+		if err := writeMessage(c, message{Report: s.report(false)}); err != nil {
+			return fmt.Errorf("reporting: %w", err)
+		}
+		return nil
+	})
 	if !errors.Is(why, errStopped) {
 		return why
 	}
@@ -90,8 +99,8 @@ func (s *session) run(ctx context.Context, c controlConn, heard *atomic.Int64) e
 	return errStopped
 }
 
-// watch reports each interval, and at once when all that was agreed on is in; it returns why the session is over.
-func (s *session) watch(ctx context.Context, c controlConn, heard *atomic.Int64) error {
+// watch has a report made each interval, and at once when all that was agreed on is in; it returns why the session is over.
+func (s *session) watch(ctx context.Context, heard *atomic.Int64, report func() error) error {
 	tick := time.NewTicker(s.open.Interval)
 	defer tick.Stop()
 	end := time.NewTimer(s.open.Duration + 2*idleLimit) // the client ends it after Duration; this is for one that does not
@@ -113,11 +122,11 @@ func (s *session) watch(ctx context.Context, c controlConn, heard *atomic.Int64)
 		} else if time.Since(livedAt) >= idleLimit {
 			return probes.Fail(probes.Timeout, "nothing has moved for %v", idleLimit)
 		}
-		if err := c.SetWriteDeadline(time.Now().Add(idleLimit)); err != nil {
-			return fmt.Errorf("reporting: %w", err)
+		if s.received.total.Load() > s.open.Limit {
+			return probes.Fail(probes.Refused, "more than the %d bytes came that were agreed on", s.open.Limit)
 		}
-		if err := writeMessage(c, message{Report: s.report(false)}); err != nil {
-			return fmt.Errorf("reporting: %w", err)
+		if err := report(); err != nil {
+			return err
 		}
 	}
 }

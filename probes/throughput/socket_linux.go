@@ -32,6 +32,7 @@ func stateOf(c net.Conn) (s senderState, ok bool) {
 // fromInfo converts the kernel's units: microseconds, and segments for the congestion window.
 func fromInfo(i *unix.TCPInfo, congestionControl string) senderState {
 	return senderState{
+		Transport:          "tcp",
 		Sockets:            1,
 		RTT:                time.Duration(i.Rtt) * time.Microsecond,
 		MinRTT:             time.Duration(i.Min_rtt) * time.Microsecond,
@@ -62,6 +63,24 @@ func useCongestionControl(c net.Conn, name string) error {
 		return fmt.Errorf("congestion_control: the sending kernel does not offer %q (see net.ipv4.tcp_allowed_congestion_control): %w", name, err)
 	}
 	return nil
+}
+
+// bufferSizes says how much the kernel granted a UDP socket, as socket(7) counts it: twice what was asked for at most.
+func bufferSizes(pc net.PacketConn) (receive, send int, ok bool) {
+	s, isKernels := pc.(syscall.Conn)
+	if !isKernels {
+		return 0, 0, false
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return 0, 0, false
+	}
+	var receiveErr, sendErr error
+	err = raw.Control(func(fd uintptr) {
+		receive, receiveErr = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
+		send, sendErr = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF)
+	})
+	return receive, send, err == nil && receiveErr == nil && sendErr == nil
 }
 
 // rawOf returns what system calls on a TCP connection of the kernel need; nil when c is none, as in an emulated network.
