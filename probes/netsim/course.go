@@ -1,6 +1,7 @@
 package netsim
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
@@ -33,6 +34,35 @@ func (c *Course) Radio(start time.Time) func() *probes.RadioSample {
 		}
 		return s
 	}
+}
+
+// Faster returns the course driven that many times as fast, from 0.01 to 1000 times: what happens along the way comes
+// sooner, handovers and outages are shorter, while delays, rates and losses stay what they are.
+func (c *Course) Faster(times float64) (*Course, error) {
+	if !(times >= 0.01 && times <= 1000) {
+		return nil, fmt.Errorf("speed-up: %v is not from 0.01 to 1000", times)
+	}
+	faster := func(d time.Duration) time.Duration { return time.Duration(float64(d) / times) }
+	slower := func(d time.Duration) time.Duration { return time.Duration(float64(d) * times) }
+	profile := func(p Profile) Profile {
+		return ProfileFunc(func(elapsed time.Duration) State {
+			s := p.At(slower(elapsed))
+			s.Stall = faster(s.Stall)
+			return s
+		})
+	}
+	intervals := func(list []Interval) []Interval {
+		moved := make([]Interval, len(list))
+		for i, v := range list {
+			moved[i] = Interval{faster(v.Start), faster(v.End)}
+		}
+		return moved
+	}
+	return &Course{
+		Up: profile(c.Up), Down: profile(c.Down), Length: max(faster(c.Length), 1),
+		RadioAt:   func(elapsed time.Duration) *probes.RadioSample { return c.RadioAt(slower(elapsed)) },
+		Handovers: intervals(c.Handovers), Outages: intervals(c.Outages),
+	}, nil
 }
 
 // within maps any time to one Length.

@@ -25,21 +25,21 @@ const (
 	maxTraceHours = 24 * 31
 )
 
-// LoadTrace reads a recorded drive from a file; see ReadTrace.
-func LoadTrace(path string, speedUp float64) (*Course, error) {
+// LoadTraceFile reads a recorded drive from a file; see LoadTrace.
+func LoadTraceFile(path string) (*Course, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading trace: %w", err)
 	}
 	defer f.Close()
-	c, err := ReadTrace(f, speedUp)
+	c, err := LoadTrace(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
 }
 
-// ReadTrace reads a recorded drive: CSV text whose first line names the columns. Two sets of columns are known, and further
+// LoadTrace reads a recorded drive: CSV text whose first line names the columns. Two sets of columns are known, and further
 // columns do no harm.
 //
 //	t_s, dl_mbps, ul_mbps, rtt_ms [, rat]   one row a second: rates, and the round trip where it was measured
@@ -48,14 +48,8 @@ func LoadTrace(path string, speedUp float64) (*Course, error) {
 // The row in force at a time is the latest one up to it. Half of its round trip is each direction's delay; before the first
 // known round trip, the first one is in force. In the first form, a hole of more than three seconds is an outage, and rates,
 // being what a device used and not what it could have had, count as at least 1 Mbit/s.
-// The drive is replayed speedUp times as fast (1 or 0 as it was), with the delays as they were, and begins again at its end.
-func ReadTrace(r io.Reader, speedUp float64) (*Course, error) {
-	if speedUp == 0 {
-		speedUp = 1
-	}
-	if !(speedUp >= 0.01 && speedUp <= 1000) {
-		return nil, fmt.Errorf("trace: speed-up %v is not from 0.01 to 1000", speedUp)
-	}
+// The drive begins again at its end. Course.Faster replays it at another speed.
+func LoadTrace(r io.Reader) (*Course, error) {
 	limited := &io.LimitedReader{R: r, N: MaxTraceSize + 1}
 	table := csv.NewReader(limited)
 	table.ReuseRecord = true
@@ -67,7 +61,7 @@ func ReadTrace(r io.Reader, speedUp float64) (*Course, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &trace{speedUp: speedUp, form: form}
+	t := &trace{form: form}
 	for {
 		record, err := table.Read()
 		if limited.N <= 0 {
@@ -162,7 +156,6 @@ func pointer(v float64) *float64 {
 // trace is a recording as it is replayed.
 type trace struct {
 	form    traceForm
-	speedUp float64
 	first   float64 // the first row's clock
 	times   []time.Duration
 	moments []moment
@@ -275,8 +268,7 @@ func (t *trace) course() (*Course, error) {
 			t.moments[i].half = half
 		}
 	}
-	recorded := t.times[len(t.times)-1] + t.form.last
-	length := max(time.Duration(float64(recorded)/t.speedUp), 1)
+	length := t.times[len(t.times)-1] + t.form.last
 	c := &Course{
 		Up:     ProfileFunc(func(e time.Duration) State { return t.state(e, length, probes.Up) }),
 		Down:   ProfileFunc(func(e time.Duration) State { return t.state(e, length, probes.Down) }),
@@ -285,20 +277,15 @@ func (t *trace) course() (*Course, error) {
 	c.RadioAt = func(e time.Duration) *probes.RadioSample { return t.radio(e, length) }
 	for i := range len(t.times) - 1 {
 		if end := t.times[i+1]; t.form.hole > 0 && end-t.times[i] > t.form.hole {
-			c.Outages = append(c.Outages, Interval{t.replayed(t.times[i] + t.form.last), t.replayed(end)})
+			c.Outages = append(c.Outages, Interval{t.times[i] + t.form.last, end})
 		}
 	}
 	return c, nil
 }
 
-// replayed is when something recorded happens in the replay.
-func (t *trace) replayed(at time.Duration) time.Duration {
-	return time.Duration(float64(at) / t.speedUp)
-}
-
-// inForce is the row in force at a time, and for how long, as recorded, it has been.
+// inForce is the row in force at a time, and for how long it has been.
 func (t *trace) inForce(elapsed, length time.Duration) (i int, since time.Duration) {
-	at := time.Duration(float64(within(elapsed, length)) * t.speedUp)
+	at := within(elapsed, length)
 	i, found := slices.BinarySearch(t.times, at)
 	if found {
 		for i+1 < len(t.times) && t.times[i+1] == at {

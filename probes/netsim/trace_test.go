@@ -3,6 +3,7 @@ package netsim
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,9 +13,9 @@ import (
 	"time"
 )
 
-func mustTrace(t *testing.T, text string, speedUp float64) *Course {
+func mustTrace(t *testing.T, text string) *Course {
 	t.Helper()
-	c, err := ReadTrace(strings.NewReader(text), speedUp)
+	c, err := LoadTrace(strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +23,7 @@ func mustTrace(t *testing.T, text string, speedUp float64) *Course {
 }
 
 func TestTraceOfRates(t *testing.T) {
-	c := mustTrace(t, "t_s,dl_mbps,ul_mbps,rtt_ms,rat\n10,80,8,,5G SA\n11,0,0,30,5G NSA\n12,8,8,,LTE\n20,8,8,50,LTE\n", 1)
+	c := mustTrace(t, "t_s,dl_mbps,ul_mbps,rtt_ms,rat\n10,80,8,,5G SA\n11,0,0,30,5G NSA\n12,8,8,,LTE\n20,8,8,50,LTE\n")
 	if c.Length != 11*time.Second || !slices.Equal(c.Outages, []Interval{{3 * time.Second, 10 * time.Second}}) {
 		t.Errorf("length %v, outages %v", c.Length, c.Outages)
 	}
@@ -52,7 +53,11 @@ func TestTraceOfRates(t *testing.T) {
 
 func TestTraceOfRoundTrips(t *testing.T) {
 	c := mustTrace(t, "pub_unix_ms,rtt_ms,utm_x_m,utm_y_m,speed_mps,cell_id,sinr_db,rsrp_dbm\n"+
-		"1000,20,1,2,5.5,5C4225714,17,-94\n1100,30,1,2,5,5C4225714,,-96\n", 2)
+		"1000,20,1,2,5.5,5C4225714,17,-94\n1100,30,1,2,5,5C4225714,,-96\n")
+	c, err := c.Faster(2)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if c.Length != 75*time.Millisecond {
 		t.Errorf("length %v, want half of 150 ms", c.Length)
 	}
@@ -75,27 +80,34 @@ func TestTraceErrors(t *testing.T) {
 	const rates, trips = "t_s,dl_mbps,ul_mbps,rtt_ms\n", "pub_unix_ms,rtt_ms\n"
 	for _, c := range []struct {
 		name, text, want string
-		speedUp          float64
 	}{
-		{"empty", "", "trace: reading the line with the names of the columns: EOF", 1},
-		{"columns", "a,b\n1,2\n", `trace: columns ["a" "b"] are none that are known: want t_s,dl_mbps,ul_mbps,rtt_ms or pub_unix_ms,rtt_ms`, 1},
-		{"no rows", rates, "trace: no rows below the names of the columns", 1},
-		{"word", rates + "0,1,1,1\n1,x,1,1\n", `trace: line 3: dl_mbps: "x" is not a number from 0 to 1e+06`, 1},
-		{"not a number", rates + "0,NaN,1,1\n", `trace: line 2: dl_mbps: "NaN" is not a number from 0 to 1e+06`, 1},
-		{"negative", trips + "5,-1\n", `trace: line 2: rtt_ms: "-1" is not a number from 0 to 60000`, 1},
-		{"backwards", trips + "5,1\n4,1\n", "trace: line 3: pub_unix_ms: 4 is before the row above: sort the rows by time", 1},
-		{"no time", trips + ",1\n", "trace: line 2: pub_unix_ms: no time", 1},
-		{"too long", rates + "0,1,1,1\n99999999,1,1,1\n", "trace: line 3: t_s: 9.9999999e+07 is more than 744 hours after the first row", 1},
-		{"short row", trips + "5\n", "trace: line 2: wrong number of fields", 1},
-		{"speed", rates + "0,1,1,1\n", "trace: speed-up -1 is not from 0.01 to 1000", -1},
+		{"empty", "", "trace: reading the line with the names of the columns: EOF"},
+		{"columns", "a,b\n1,2\n", `trace: columns ["a" "b"] are none that are known: want t_s,dl_mbps,ul_mbps,rtt_ms or pub_unix_ms,rtt_ms`},
+		{"no rows", rates, "trace: no rows below the names of the columns"},
+		{"word", rates + "0,1,1,1\n1,x,1,1\n", `trace: line 3: dl_mbps: "x" is not a number from 0 to 1e+06`},
+		{"not a number", rates + "0,NaN,1,1\n", `trace: line 2: dl_mbps: "NaN" is not a number from 0 to 1e+06`},
+		{"negative", trips + "5,-1\n", `trace: line 2: rtt_ms: "-1" is not a number from 0 to 60000`},
+		{"backwards", trips + "5,1\n4,1\n", "trace: line 3: pub_unix_ms: 4 is before the row above: sort the rows by time"},
+		{"no time", trips + ",1\n", "trace: line 2: pub_unix_ms: no time"},
+		{"too long", rates + "0,1,1,1\n99999999,1,1,1\n", "trace: line 3: t_s: 9.9999999e+07 is more than 744 hours after the first row"},
+		{"short row", trips + "5\n", "trace: line 2: wrong number of fields"},
 	} {
-		_, err := ReadTrace(strings.NewReader(c.text), c.speedUp)
+		_, err := LoadTrace(strings.NewReader(c.text))
 		if err == nil || err.Error() != c.want {
 			t.Errorf("%s: %v, want %s", c.name, err, c.want)
 		}
 	}
-	if _, err := LoadTrace(filepath.Join(t.TempDir(), "absent.csv"), 1); !errors.Is(err, os.ErrNotExist) {
+	if _, err := LoadTraceFile(filepath.Join(t.TempDir(), "absent.csv")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("absent file: %v", err)
+	}
+}
+
+func TestFasterRefusesNonsense(t *testing.T) {
+	c := mustTrace(t, "pub_unix_ms,rtt_ms\n1,1\n")
+	for _, times := range []float64{0, -1, math.NaN(), math.Inf(1)} {
+		if _, err := c.Faster(times); err == nil {
+			t.Errorf("%v times as fast: no error", times)
+		}
 	}
 }
 
@@ -115,7 +127,7 @@ func recording(t *testing.T, name string) string {
 
 func TestReplayedRoundTripsAreThoseRecorded(t *testing.T) {
 	path := recording(t, "cicv5g_rtt_radio/urban_n78_v30_run01.csv")
-	course, err := LoadTrace(path, 1)
+	course, err := LoadTraceFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +196,7 @@ func TestEveryRecordingIsRead(t *testing.T) {
 		"cicv5g_rtt_radio/south_n8_v10_01.csv", "cicv5g_rtt_radio/urban_n8_v30_run01.csv", "cicv5g_rtt_radio/w2s_n8_v30_run01.csv",
 		"link_traces/fjordlink_5G-DTAG-WAVELAB.csv", "link_traces/fjordlink_CAU-4329.csv",
 	} {
-		c, err := LoadTrace(recording(t, name), 10)
+		c, err := LoadTraceFile(recording(t, name))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -195,13 +207,13 @@ func TestEveryRecordingIsRead(t *testing.T) {
 	}
 }
 
-func FuzzReadTrace(f *testing.F) {
+func FuzzLoadTrace(f *testing.F) {
 	f.Add("t_s,dl_mbps,ul_mbps,rtt_ms,rat\n10,80,8,,5G SA\n11,0,0,30,5G NSA\n20,8,8,50,LTE\n")
 	f.Add("pub_unix_ms,rtt_ms,cell_id,sinr_db,rsrp_dbm\n1000,20,5C4225714,17,-94\n1000,30,,,\n")
 	f.Add("pub_unix_ms,rtt_ms\n1e14,1e3\n")
 	f.Add("rtt_ms,pub_unix_ms\n\"\",\"1\n\"\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		c, err := ReadTrace(strings.NewReader(text), 1)
+		c, err := LoadTrace(strings.NewReader(text))
 		if err != nil {
 			return
 		}
