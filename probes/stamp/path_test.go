@@ -205,3 +205,10 @@ func absent(t *testing.T, r *probes.Result, name string) {
 }
 
 func newRandom() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }
+
+// reopen makes reading possible again after a deadline.
+func (e *end) reopen() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.deadline = make(chan struct{})
+}

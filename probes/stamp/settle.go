@@ -80,6 +80,9 @@ func (l *ledger) progress() tally {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.windows[0]
+	if !w.counted {
+		return tally{}
+	}
 	t := w.tally
 	w.shown.add(&t.counts)
 	w.tally = tally{}

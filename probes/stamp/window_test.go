@@ -17,8 +17,8 @@ import (
 
 // troubled is a path on which everything goes wrong that can, the same for each run, with its first 2000 packets.
 func troubled(seed uint64) *path {
-	random := rand.New(rand.NewPCG(seed, seed))
-	rough := func() rule {
+	rough := func(seed uint64) rule {
+		random := rand.New(rand.NewPCG(seed, seed))
 		return func(n int) []time.Duration {
 			if n >= 2000 {
 				return []time.Duration{10 * ms}
@@ -35,7 +35,7 @@ func troubled(seed uint64) *path {
 			return []time.Duration{delay}
 		}
 	}
-	return newPath(rough(), rough())
+	return newPath(rough(seed), rough(seed+1))
 }
 
 // TestWindowsAddUpToOneRun sends the same packets through the same trouble, once in windows and once in one run, and
