@@ -127,6 +127,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	pages.Go(func() { cancel(page.serve()) })
 	c := a.config.Load()
 	a.log.Info("measuring", "agent", c.Agent.Name, "probes", len(c.Probes), "metrics", a.MetricsAddr(), "uplink", c.Uplink.URL)
+	if len(c.Plan) > 0 {
+		a.log.Warn("the data plan is written down but not enforced yet: choose every, and the sizes of load tests, to fit it")
+	}
 	err = a.session(ctx, a.measure)
 	page.close()
 	pages.Wait()
