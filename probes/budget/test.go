@@ -176,7 +176,7 @@ func newPair(c *Criterion, e, baseline *Evidence) test {
 	if c.Statistic.Form != Quantile || e.Slices == nil || baseline.Slices == nil {
 		return newComparison(c, e, baseline)
 	}
-	p := stats.Paired{Q: c.q(), A: baseline.Slices, B: e.Slices}
+	p := stats.NewPaired(c.q(), baseline.Slices, e.Slices)
 	first := stats.NewQuantile(stats.NewValues(slices.Concat(baseline.Slices...)), c.q())
 	return differenceTest{bounded: p, tolerated: c.tolerance(first.Estimate()), inflation: first.Effect, n: e.N()}
 }

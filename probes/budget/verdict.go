@@ -21,7 +21,7 @@ type Verdict struct {
 	// Reference is the same figure of the baseline, Tolerated how much worse is tolerated; for comparisons only.
 	Reference, Tolerated float64
 	// P is the probability to see as bad a measurement as this one if the budget were kept (for comparisons: if nothing
-	// had changed), corrected for looks. Compare it with 1 less the confidence over the number of budgets.
+	// had changed), adjusted for the number of looks and, by Holm's method, of budgets; NaN when nothing was tested.
 	P float64
 	// Samples, Effective, Lost, Results and Doubtful say what it rests on.
 	Samples           int
@@ -43,8 +43,17 @@ type Verdict struct {
 // Verdicts returns what was found, in the order of the trials.
 func (f *Family) Verdicts() []Verdict {
 	list := make([]Verdict, len(f.Trials))
+	p := make([]float64, len(f.Trials))
 	for i, t := range f.Trials {
 		list[i] = t.verdict()
+		if p[i] = list[i].P; math.IsNaN(p[i]) {
+			p[i] = 1
+		}
+	}
+	for i, adjusted := range stats.Holm(p) {
+		if !math.IsNaN(list[i].P) {
+			list[i].P = adjusted
+		}
 	}
 	return list
 }

@@ -48,70 +48,103 @@ func minus(a, b float64) float64 {
 // from batch to batch of slices. The test is that of Mathisen, Annals of Mathematical Statistics 14 (1943) 188, at the
 // pooled quantile, with the paired batch variance in place of the binomial one.
 type Paired struct {
-	// Q is which quantile.
-	Q float64
-	// A and B hold a slice of values each in the order of time; slice i of both was measured at about the same time.
-	A, B [][]float64
+	q          float64
+	a, b       [][]float64
+	allA, allB []float64 // ascending
 }
 
-// Slices is the number of pairs.
-func (p Paired) Slices() int { return min(len(p.A), len(p.B)) }
+// NewPaired prepares the q-quantiles of two records, a slice of values each in the order of time; slice i of both was
+// measured at about the same time. What one record has more slices of than the other is left out.
+func NewPaired(q float64, a, b [][]float64) *Paired {
+	n := min(len(a), len(b))
+	p := &Paired{q: q, a: a[:n], b: b[:n], allA: slices.Concat(a[:n]...), allB: slices.Concat(b[:n]...)}
+	slices.Sort(p.allA)
+	slices.Sort(p.allB)
+	return p
+}
 
-// Estimate is the difference of the two sample quantiles, positive when B is larger.
-func (p Paired) Estimate() float64 {
-	return minus(sampleQuantile(p.B, p.Q), sampleQuantile(p.A, p.Q))
+// Estimate is the difference of the two sample quantiles, positive when B is larger; NaN when either has no values.
+func (p *Paired) Estimate() float64 {
+	if len(p.allA) == 0 || len(p.allB) == 0 {
+		return math.NaN()
+	}
+	return minus(rankOf(p.allB, p.q), rankOf(p.allA, p.q))
 }
 
 // Lower is the lower confidence bound of the difference, −Inf with fewer than FewBatches pairs.
-func (p Paired) Lower(alpha float64) float64 { return p.bound(alpha, -1) }
+func (p *Paired) Lower(alpha float64) float64 { return p.bound(alpha, -1) }
 
 // Upper is the upper confidence bound of the difference, +Inf with fewer than FewBatches pairs.
-func (p Paired) Upper(alpha float64) float64 { return p.bound(alpha, 1) }
+func (p *Paired) Upper(alpha float64) float64 { return p.bound(alpha, 1) }
 
 // bound walks away from the estimate until the test with error probability alpha refuses the shift.
-func (p Paired) bound(alpha, side float64) float64 {
+func (p *Paired) bound(alpha, side float64) float64 {
 	estimate := p.Estimate()
-	if p.Slices() < FewBatches || math.IsInf(estimate, 0) || math.IsNaN(estimate) {
+	if len(p.a) < FewBatches || math.IsInf(estimate, 0) || math.IsNaN(estimate) {
 		return math.Inf(int(side))
 	}
-	pooled := slices.Concat(slices.Concat(p.A...), slices.Concat(p.B...))
-	slices.Sort(pooled)
-	step := max((pooled[len(pooled)*3/4]-pooled[len(pooled)/4])/8, math.Abs(estimate)/8, 1e-9)
+	step := max((rankOf(p.allA, 0.75)-rankOf(p.allA, 0.25))/8, math.Abs(estimate)/8, 1e-9)
 	if math.IsInf(step, 1) {
 		return math.Inf(int(side))
 	}
-	refused := func(distance float64) bool { return p.refuses(estimate+side*distance, side, alpha) }
+	var limits []float64
+	for _, b := range []int{FewBatches, ManyBatches} {
+		if len(p.a) >= b {
+			limits = append(limits, StudentQuantile(alpha, float64(b-1)))
+		}
+	}
+	refused := func(distance float64) bool { return p.refuses(estimate+side*distance, side, limits) }
 	far := step
 	for !refused(far) {
-		if far *= 2; far > 1e12*step {
+		if far *= 2; far > 1e9*step {
 			return math.Inf(int(side))
 		}
 	}
-	return estimate + side*bisect(0, far, refused)
+	low := 0.0
+	for far-low > step*1e-6 {
+		if middle := (low + far) / 2; refused(middle) {
+			far = middle
+		} else {
+			low = middle
+		}
+	}
+	return estimate + side*far
 }
 
 // refuses says whether the test refuses the shift: B less the shift still has a larger (side −1) or already a smaller
-// (side 1) share of values above the common quantile than A.
-func (p Paired) refuses(shift, side, alpha float64) bool {
-	moved := make([][]float64, p.Slices())
-	for i := range moved {
-		moved[i] = make([]float64, len(p.B[i]))
-		for j, v := range p.B[i] {
-			moved[i][j] = v - shift
-		}
-	}
-	a := p.A[:p.Slices()]
-	x := sampleQuantile(slices.Concat(a, moved), p.Q)
-	for _, b := range []int{FewBatches, ManyBatches} {
-		if len(moved) < b {
-			break
-		}
-		difference, deviation := pairedShares(pairedBatches(a, x, b), pairedBatches(moved, x, b))
-		if -side*difference <= StudentQuantile(alpha, float64(b-1))*deviation {
+// (side 1) share of values above the common quantile than A, by more than the limit on Student's scale, in 10 batches and
+// in 20.
+func (p *Paired) refuses(shift, side float64, limits []float64) bool {
+	x := p.common(shift)
+	for i, limit := range limits {
+		b := []int{FewBatches, ManyBatches}[i]
+		difference, deviation := pairedShares(pairedBatches(p.a, x, b), pairedBatches(p.b, x+shift, b))
+		if -side*difference <= limit*deviation {
 			return false
 		}
 	}
 	return true
+}
+
+// common is the q-quantile of A together with B less the shift, by merging the two.
+func (p *Paired) common(shift float64) float64 {
+	n := len(p.allA) + len(p.allB)
+	rank := min(max(int(math.Ceil(p.q*float64(n)-1e-9)), 1), n)
+	i, j := 0, 0
+	for {
+		takeA := j == len(p.allB) || i < len(p.allA) && p.allA[i] <= p.allB[j]-shift
+		if takeA {
+			i++
+		} else {
+			j++
+		}
+		if i+j == rank {
+			if takeA {
+				return p.allA[i-1]
+			}
+			return p.allB[j-1] - shift
+		}
+	}
 }
 
 // pairedShares is the share above the threshold in b less that in a, and its standard error over batches.
@@ -132,8 +165,8 @@ func pairedBatches(record [][]float64, x float64, b int) []batch {
 	list := make([]batch, b)
 	for i, slice := range record {
 		j := i * b / len(record)
+		list[j].of += float64(len(slice))
 		for _, v := range slice {
-			list[j].of++
 			if v > x {
 				list[j].over++
 			}
@@ -142,11 +175,7 @@ func pairedBatches(record [][]float64, x float64, b int) []batch {
 	return list
 }
 
-func sampleQuantile(record [][]float64, q float64) float64 {
-	all := slices.Concat(record...)
-	if len(all) == 0 {
-		return math.NaN()
-	}
-	slices.Sort(all)
-	return all[min(max(int(math.Ceil(q*float64(len(all))-1e-9))-1, 0), len(all)-1)]
+func rankOf(ascending []float64, q float64) float64 {
+	n := len(ascending)
+	return ascending[min(max(int(math.Ceil(q*float64(n)-1e-9))-1, 0), n-1)]
 }
