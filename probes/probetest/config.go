@@ -11,7 +11,6 @@ import (
 
 	"github.com/nrprobe/nrprobe/configs/catalog"
 	"github.com/nrprobe/nrprobe/probes"
-	"github.com/nrprobe/nrprobe/probes/netsim"
 )
 
 // testDescribed holds the kind's words: what the command line, the README and the reference are made of.
@@ -96,7 +95,7 @@ func (s Suite) testQuiet(t *testing.T) {
 	os.Stdout, os.Stderr = caught, caught
 	defer func() { os.Stdout, os.Stderr = stdout, stderr }()
 	synctest.Test(t, func(t *testing.T) {
-		b := s.newBench(t, netsim.State{Delay: Delay})
+		b := s.newBench(t, s.perfect())
 		b.serve(s)
 		s.measure(b.ctx, b)
 	})

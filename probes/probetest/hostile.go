@@ -41,7 +41,7 @@ func (s Suite) checkFailed(t *testing.T, b *bench, host string, want probes.Outc
 }
 
 func (s Suite) testClosed(t *testing.T) {
-	b := s.newBench(t, netsim.State{Delay: Delay})
+	b := s.newBench(t, s.perfect())
 	s.checkFailed(t, b, FarName, cmp.Or(s.Closed, probes.Timeout))
 }
 
@@ -52,12 +52,12 @@ func (s Suite) testSilent(t *testing.T) {
 }
 
 func (s Suite) testNoName(t *testing.T) {
-	b := s.newBench(t, netsim.State{Delay: Delay})
+	b := s.newBench(t, s.perfect())
 	s.checkFailed(t, b, "nobody.example", probes.Unreachable)
 }
 
 func (s Suite) testNoRoute(t *testing.T) {
-	b := s.newBench(t, netsim.State{Delay: Delay})
+	b := s.newBench(t, s.perfect())
 	s.checkFailed(t, b, "198.51.100.1", probes.Unreachable)
 }
 
@@ -120,7 +120,7 @@ func ones(n int) []byte {
 }
 
 func (s Suite) testGarbage(t *testing.T, g garbage) {
-	b := s.newBench(t, netsim.State{Delay: Delay})
+	b := s.newBench(t, s.perfect())
 	for _, port := range ports(s.Kind) {
 		b.goServe(func(ctx context.Context, network probes.Network) error { return g.serve(ctx, network, port) })
 	}

@@ -61,7 +61,7 @@ func (s Suite) bubble(f func(t *testing.T)) func(*testing.T) {
 }
 
 func (s Suite) testPerfect(t *testing.T) {
-	b := s.newBench(t, netsim.State{Delay: Delay})
+	b := s.newBench(t, s.perfect())
 	b.serve(s)
 	results := s.measure(b.ctx, b)
 	for _, p := range s.checkGood(results) {
@@ -71,7 +71,7 @@ func (s Suite) testPerfect(t *testing.T) {
 }
 
 func (s Suite) testAgain(t *testing.T) {
-	b := s.newBench(t, netsim.State{Delay: Delay})
+	b := s.newBench(t, s.perfect())
 	b.serve(s)
 	probe, config := s.build(b)
 	for i := range 3 {
@@ -85,10 +85,10 @@ func (s Suite) testAgain(t *testing.T) {
 
 // testLossy only asks that a run ends in time with a sane Result: what loss does to a kind is for the kind's own tests.
 func (s Suite) testLossy(t *testing.T) {
-	lossy := netsim.State{
-		Delay: Delay, Jitter: 2 * time.Millisecond, Loss: 0.05, Duplicate: 0.05, Reorder: 0.05, ReorderBy: 3 * time.Millisecond,
-		Burst: netsim.Burst{Enter: 0.01, Leave: 0.3, Loss: 0.9},
-	}
+	lossy := s.perfect()
+	lossy.Jitter, lossy.Loss, lossy.Duplicate = 2*time.Millisecond, 0.05, 0.05
+	lossy.Reorder, lossy.ReorderBy = 0.05, 3*time.Millisecond
+	lossy.Burst = netsim.Burst{Enter: 0.01, Leave: 0.3, Loss: 0.9}
 	b := s.newBench(t, lossy)
 	b.serve(s)
 	for _, r := range s.measure(b.ctx, b) {
@@ -109,14 +109,14 @@ const promptly = time.Second
 func (s Suite) testCanceled(t *testing.T, share int) {
 	var whole time.Duration
 	synctest.Test(t, func(t *testing.T) {
-		b := s.newBench(t, netsim.State{Delay: Delay})
+		b := s.newBench(t, s.perfect())
 		b.serve(s)
 		start := time.Now()
 		s.measure(b.ctx, b)
 		whole = time.Since(start)
 	})
 	synctest.Test(t, func(t *testing.T) {
-		b := s.newBench(t, netsim.State{Delay: Delay})
+		b := s.newBench(t, s.perfect())
 		b.serve(s)
 		after := whole * time.Duration(share) / 100
 		ctx, cancel := context.WithCancel(b.ctx)
