@@ -52,20 +52,28 @@ func (ps Problems) Error() string {
 }
 
 // LoadFile reads the file into config, a pointer to a struct that already holds the defaults.
-// The error is a Problems when the file could be read but not accepted; config is then unfit for use.
+// The error is a Problems, also when the file could not be read; config is then unfit for use.
 func LoadFile(path string, config any) error {
 	info, err := os.Stat(path)
 	if err != nil {
-		return fmt.Errorf("reading configuration: %w", err)
+		return unreadable(path, err)
 	}
 	if info.Size() > MaxFileSize {
 		return Problems{{File: path, Text: fmt.Sprintf("the file has %d bytes, more than the %d that a configuration may have", info.Size(), MaxFileSize)}}
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("reading configuration: %w", err)
+		return unreadable(path, err)
 	}
 	return Load(path, text, os.LookupEnv, config)
+}
+
+// unreadable leaves out the path that os errors repeat.
+func unreadable(path string, err error) error {
+	if p, ok := errors.AsType[*os.PathError](err); ok {
+		err = p.Err
+	}
+	return Problems{{File: path, Text: "cannot be read: " + err.Error()}}
 }
 
 // Load reads YAML text into config, a pointer to a struct that already holds the defaults. The file name is only quoted in

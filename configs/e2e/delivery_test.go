@@ -26,8 +26,9 @@ func startReflector(t *testing.T) site {
 stamp: {listen: ["127.0.0.1:%d"]}
 streams: {listen: ["127.0.0.1:%d"]}
 tls: {listen: ["127.0.0.1:%d"]}
+quic: {listen: ["127.0.0.1:%d"]}
 data: %q
-`, s.stamp, s.stamp, s.tls, t.TempDir()))
+`, s.stamp, s.stamp, s.tls, s.tls, t.TempDir()))
 	start(t, program(t), "reflector", "-c", config).waitFor(t, `ready`, 20*time.Second)
 	return s
 }

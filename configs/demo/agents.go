@@ -1,0 +1,80 @@
+package demo
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+
+	"github.com/nrprobe/nrprobe/agent"
+	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/host"
+)
+
+// agentYAML is the configuration of the demo's agents; the values in ${} differ from agent to agent.
+//
+//go:embed agent.yaml
+var agentYAML []byte
+
+// runAgents drives until ctx ends and returns when every agent has delivered what it could. What the agents need of the
+// far side lives on servers, which ends later.
+func runAgents(ctx, servers context.Context, o Options, s scene, running *group) error {
+	agents := &group{}
+	driving, stop := context.WithCancel(ctx)
+	defer stop()
+	var err error
+	for _, d := range s.links {
+		var a *agent.Agent
+		if a, err = newAgent(servers, o, s, d, running); err != nil {
+			stop()
+			break
+		}
+		agents.run(func() error { return a.Run(driving) })
+	}
+	if err == nil {
+		announce(o, s)
+	}
+	if waitErr := agents.wait(); err == nil {
+		err = waitErr
+	}
+	return err
+}
+
+func newAgent(servers context.Context, o Options, s scene, d drive, running *group) (*agent.Agent, error) {
+	in, err := d.relays(servers, o, s, running)
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]string{
+		"NAME": d.agent, "STAMP": in.stamp, "STREAMS": in.streams, "QUIC": in.quic,
+		"PIN": s.far.Pin(), "COLLECTOR": "http://" + s.collector,
+	}
+	lookup := func(name string) (string, bool) { v, ok := values[name]; return v, ok }
+	config, err := agent.Parse("demo agent", agentYAML, lookup, o.Kinds)
+	if err != nil {
+		return nil, err
+	}
+	return agent.New(config, agent.Deps{
+		Kinds: o.Kinds,
+		Network: func(interfaceName, family string) (probes.Network, error) {
+			return host.New(host.Config{Interface: interfaceName, Family: family})
+		},
+		Radio:   d.course.Radio(d.start),
+		Log:     o.Log.With("role", "agent", "agent", d.agent),
+		Version: o.Version,
+	})
+}
+
+func announce(o Options, s scene) {
+	what := fmt.Sprintf("a seeded drive (seed %d)", o.Seed)
+	if o.Trace != "" {
+		what = "the recorded drive " + o.Trace
+	}
+	fmt.Fprintf(o.Out, `nrprobe demo: %d agents measure over %s
+
+  page       http://%[3]s/
+  query API  http://%[3]s/api/v1/query?query=histogram_quantile(0.95,rate(nrprobe_rtt_seconds[1m]))
+  metrics    http://%[3]s/metrics
+
+Ctrl-C ends it.
+`, len(s.links), what, s.collector)
+}

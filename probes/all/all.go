@@ -1,0 +1,29 @@
+// Package all lists the kinds of probes that a build of nrprobe has. A new kind is one package and one line in each
+// list here.
+package all
+
+import (
+	"log/slog"
+
+	"github.com/nrprobe/nrprobe/configs/catalog"
+	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/stamp"
+	"github.com/nrprobe/nrprobe/probes/throughput"
+)
+
+// Kinds lists every kind of probe.
+func Kinds() catalog.Catalog[probes.Kind] {
+	return catalog.New("probe kind",
+		stamp.Kind(),
+		throughput.Kind(),
+	)
+}
+
+// FarEnds lists what a reflector serves.
+func FarEnds(log *slog.Logger) []farend.Service {
+	return []farend.Service{
+		stamp.FarEnd(log),
+		throughput.FarEnd(log),
+	}
+}
