@@ -331,3 +331,16 @@ func pack(t *testing.T, text string) []byte {
 	}
 	return b.Bytes()
 }
+
+func unpackText(t *testing.T, packed string) string {
+	t.Helper()
+	z, err := gzip.NewReader(strings.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
