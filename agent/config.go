@@ -96,8 +96,8 @@ func newDocument(kinds catalog.Catalog[probes.Kind]) *document {
 
 // Validate implements configs.Validator.
 func (d *document) Validate(r *configs.Report, at configs.At) {
-	d.Config.Probes = d.Entries.list
-	if len(d.Config.Probes) == 0 {
+	d.Probes = d.Entries.list
+	if len(d.Probes) == 0 {
 		r.Problem(at, "probes", "is empty: list at least one probe with name, kind and target")
 	}
 }

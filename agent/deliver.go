@@ -67,12 +67,12 @@ func (a *Agent) startLink(hard, producing context.Context) error {
 	if up == nil || err != nil {
 		return err
 	}
-	a.changes.link = a.runLink(up, hard, producing)
+	a.changes.link = a.runLink(hard, producing, up)
 	return nil
 }
 
 // runLink starts the goroutine of an uplink. It ends with the link, which stopLink or a reload waits for.
-func (a *Agent) runLink(up *uplink.Uplink, hard, producing context.Context) *link {
+func (a *Agent) runLink(hard, producing context.Context, up *uplink.Uplink) *link {
 	a.mu.Lock()
 	a.uplink = up
 	a.mu.Unlock()

@@ -98,7 +98,7 @@ func (a *Agent) measure(ctx context.Context) {
 	a.changes.lock()
 	a.changes.tasks, a.changes.ctx = map[string]*task{}, ctx
 	for _, j := range a.changes.jobs {
-		a.start(j)
+		a.start(ctx, j)
 	}
 	a.changes.unlock()
 	<-ctx.Done()
@@ -113,8 +113,8 @@ func (a *Agent) measure(ctx context.Context) {
 
 // start starts the goroutine of a probe. It ends with the task, which measure or a reload waits for. The caller holds the
 // lock of changes.
-func (a *Agent) start(j job) {
-	ctx, cancel := context.WithCancel(a.changes.ctx)
+func (a *Agent) start(ctx context.Context, j job) {
+	ctx, cancel := context.WithCancel(ctx)
 	t := &task{entry: j.entry, cancel: cancel, done: make(chan struct{})}
 	a.changes.tasks[j.entry.Name] = t
 	go func() {

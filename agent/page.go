@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -136,7 +137,7 @@ func figures(r *probes.Result) string {
 	if r.Error != "" {
 		return r.Error
 	}
-	text := ""
+	var text strings.Builder
 	for _, f := range []struct {
 		name, label, unit string
 		factor            float64
@@ -148,8 +149,8 @@ func figures(r *probes.Result) string {
 		{probes.Goodput.ValueName(probes.Down, ""), "down", "Mbit/s", 8e-6},
 	} {
 		if v, ok := r.Values[f.name]; ok {
-			text += fmt.Sprintf("%s %.3g %s  ", f.label, v*f.factor, f.unit)
+			fmt.Fprintf(&text, "%s %.3g %s  ", f.label, v*f.factor, f.unit)
 		}
 	}
-	return text
+	return text.String()
 }

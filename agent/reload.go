@@ -68,7 +68,7 @@ func (a *Agent) reload(c *Config) error {
 	a.changes.jobs = jobs
 	for _, j := range jobs {
 		if a.changes.tasks[j.entry.Name] == nil {
-			a.start(j)
+			a.start(a.changes.ctx, j)
 		}
 	}
 	if old.Uplink != c.Uplink {
@@ -121,5 +121,5 @@ func (a *Agent) swapLink(up *uplink.Uplink) {
 	}
 	old.cancel()
 	<-old.done
-	a.changes.link = a.runLink(up, old.hard, old.producing)
+	a.changes.link = a.runLink(old.hard, old.producing, up)
 }

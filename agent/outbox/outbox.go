@@ -76,11 +76,11 @@ func Open(c Config, log *slog.Logger) *Outbox {
 	}
 	o.broken = err
 	o.main = memory(c, min(int64(c.MaxBytes), spareBytes))
-	level := slog.LevelError
+	say := log.Error
 	if c.Storage == Auto {
-		level = slog.LevelWarn
+		say = log.Warn
 	}
-	log.Log(context.Background(), level, "the outbox cannot be kept on disk: results are kept in memory and a restart loses those not yet delivered",
+	say("the outbox cannot be kept on disk: results are kept in memory and a restart loses those not yet delivered",
 		"path", dir, "error", err, "remedy", "make the folder writable, or set outbox.path or outbox.storage: ram")
 	return o
 }

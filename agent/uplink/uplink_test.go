@@ -110,8 +110,10 @@ func TestOneBadRecordHoldsUpNothing(t *testing.T) {
 
 func TestPartialWriteIsTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(reply{status: 400, header: map[string]string{"Content-Type": jsonType},
-			body: `{"code":"invalid","message":"partial write: field type conflict: input field \"v\" is type float dropped=2"}`})
+		s := newServer(reply{
+			status: 400, header: map[string]string{"Content-Type": jsonType},
+			body: `{"code":"invalid","message":"partial write: field type conflict: input field \"v\" is type float dropped=2"}`,
+		})
 		q := newQueue("a", "b", "c")
 		u, _, err := drain(t, s, q, config())
 		if err != nil || len(s.seen) != 1 || len(q.acked) != 3 {
@@ -238,8 +240,12 @@ func TestBackoffGrowsAndIsBounded(t *testing.T) {
 		fails    int
 		from, to time.Duration
 	}{
-		{retry, 1, 500 * time.Millisecond, time.Second}, {retry, 2, time.Second, 2 * time.Second}, {retry, 5, 8 * time.Second, 16 * time.Second},
-		{retry, 50, 30 * time.Second, time.Minute}, {refused, 1, 15 * time.Second, 30 * time.Second}, {refused, 50, 150 * time.Second, 5 * time.Minute},
+		{retry, 1, 500 * time.Millisecond, time.Second},
+		{retry, 2, time.Second, 2 * time.Second},
+		{retry, 5, 8 * time.Second, 16 * time.Second},
+		{retry, 50, 30 * time.Second, time.Minute},
+		{refused, 1, 15 * time.Second, 30 * time.Second},
+		{refused, 50, 150 * time.Second, 5 * time.Minute},
 	} {
 		u.fails = c.fails
 		var low, high time.Duration = time.Hour, 0
