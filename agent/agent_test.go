@@ -37,6 +37,8 @@ func run(t *testing.T, text string, change func(*Deps)) *running {
 		t.Fatal(err)
 	}
 	r.Agent = a
+	offset := 30 * 365 * 24 * time.Hour // a bubble begins in 2000, which no clock shows that was ever set
+	a.clock = stepped(&offset)
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cancel = cancel
 	go func() { r.done <- a.Run(ctx) }()
