@@ -1,0 +1,273 @@
+package quic
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	quicgo "github.com/quic-go/quic-go"
+
+	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/netsim"
+	"github.com/nrprobe/nrprobe/probes/probetest"
+)
+
+// server is a far end of QUIC alone.
+type server struct {
+	alpn   string
+	config quicgo.Config
+	serve  func(context.Context, *quicgo.Conn) error
+}
+
+func echoServer() server {
+	return server{
+		alpn: farend.ALPNEcho, config: quicgo.Config{Allow0RTT: true, EnableDatagrams: true},
+		serve: FarEnd(slog.New(slog.DiscardHandler)).QUIC[farend.ALPNEcho],
+	}
+}
+
+func (s server) run(ctx context.Context, network probes.Network) error {
+	pc, err := network.ListenPacket(ctx, "udp", ":8443")
+	if err != nil {
+		return err
+	}
+	conf := probetest.ServerTLS()
+	conf.NextProtos = []string{s.alpn}
+	conf.SetSessionTicketKeys([][32]byte{{1}})
+	transport := &quicgo.Transport{Conn: pc}
+	l, err := transport.ListenEarly(conf, &s.config)
+	if err != nil {
+		return errors.Join(err, pc.Close())
+	}
+	var wg sync.WaitGroup
+	for {
+		c, err := l.Accept(ctx)
+		if err != nil {
+			break
+		}
+		wg.Go(func() {
+			_ = s.serve(ctx, c)
+			_ = c.CloseWithError(0, "")
+		})
+	}
+	wg.Wait()
+	return errors.Join(l.Close(), transport.Close(), pc.Close())
+}
+
+func TestContract(t *testing.T) {
+	probetest.Suite{Kind: Kind(), Serve: echoServer().run}.Run(t)
+}
+
+// setting is one measurement in a bubble.
+type setting struct {
+	server server
+	change func(*Config)
+	up     netsim.Profile
+	tls    func(probes.Target) *tls.Config
+}
+
+func (s setting) measure(t *testing.T) *probes.Result {
+	t.Helper()
+	n := netsim.New(1)
+	defer n.Close()
+	edge, far := n.Host("edge", "192.0.2.2"), n.Host("far.example", "192.0.2.1")
+	if s.up == nil {
+		s.up = tenMilliseconds()
+	}
+	n.Connect(edge, far, s.up, tenMilliseconds())
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	if s.server.serve != nil {
+		wg.Go(func() {
+			if err := s.server.run(ctx, far); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	synctest.Wait()
+	config := defaults()
+	if s.change != nil {
+		s.change(&config)
+	}
+	env := probetest.Env(t, edge)
+	if s.tls != nil {
+		env.TLS = s.tls
+	}
+	target, err := probes.ParseTarget("far.example", farend.TLSPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe, err := Kind().Build(&config, env, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var result *probes.Result
+	(&probes.Runner{Agent: "a", Boot: "b"}).Run(t.Context(), probes.Job{Kind: "quic", Name: "p", Target: "far", Probe: probe, Timeout: config.Timeout()},
+		func(r *probes.Result) { result = r })
+	cancel()
+	wg.Wait()
+	if open := edge.Sockets(); open != 0 {
+		t.Errorf("%d sockets were left open", open)
+	}
+	return result
+}
+
+func tenMilliseconds() netsim.State { return netsim.State{Delay: 10 * time.Millisecond} }
+
+func expect(t *testing.T, r *probes.Result, want map[string]float64) {
+	t.Helper()
+	for name, value := range want {
+		if got, ok := r.Values[name]; !ok || got != value {
+			t.Errorf("%s = %v (%v), want %v", name, got, ok, value)
+		}
+	}
+}
+
+func TestTenMillisecondsEachWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := setting{server: echoServer()}.measure(t)
+		if r.Outcome != probes.OK || r.Error != "" {
+			t.Errorf("%s: %s", r.Outcome, r.Error)
+		}
+		expect(t, r, map[string]float64{
+			"handshake_seconds": 0.02, "resumed_seconds": 0.02, "rtt_min_seconds": 0.02, "rtt_max_seconds": 0.02, "resolve_seconds": 0,
+			"packets_sent": 20, "packets_received": 20, "packets_lost": 0, "packets_duplicated": 0, "packets_reordered": 0, "loss_ratio": 0,
+			"transport_min_rtt_seconds": 0.02, "transport_packets_lost": 0, "schedule_error_max_seconds": 0,
+		})
+		for key, want := range map[string]string{"used_0rtt": "true", "congestion_control": "newreno", "quic_version": "v1", "gso": "false", "address": "192.0.2.1:8443"} {
+			if r.Info[key] != want {
+				t.Errorf("%s is %q, want %q", key, r.Info[key], want)
+			}
+		}
+		if !strings.HasPrefix(r.Info["quic_implementation"], "quic-go") {
+			t.Errorf("info: %v", r.Info)
+		}
+	})
+}
+
+func TestLostDatagramsStayLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// The sixth to the tenth datagram leave 250 to 450 ms after the handshake, which takes 20 ms.
+		up := netsim.WithOutages(tenMilliseconds(), netsim.Interval{Start: 265 * time.Millisecond, End: 475 * time.Millisecond})
+		r := setting{server: echoServer(), up: up, change: func(c *Config) { c.Resume = false }}.measure(t)
+		if r.Outcome != probes.OK {
+			t.Errorf("%s: %s", r.Outcome, r.Error)
+		}
+		expect(t, r, map[string]float64{"packets_sent": 20, "packets_received": 15, "packets_lost": 5, "loss_ratio": 0.25, "rtt_max_seconds": 0.02})
+	})
+}
+
+func TestMissingZeroRTTIsNoted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := echoServer()
+		s.config.Allow0RTT = false
+		r := setting{server: s}.measure(t)
+		if _, measured := r.Values["resumed_seconds"]; measured || r.Outcome != probes.OK || r.Info["used_0rtt"] != "false" {
+			t.Errorf("%s %s, used_0rtt %q, values %v", r.Outcome, r.Error, r.Info["used_0rtt"], r.Values)
+		}
+	})
+}
+
+func TestFailures(t *testing.T) {
+	other := echoServer()
+	other.alpn = "h3"
+	plain := echoServer()
+	plain.config.EnableDatagrams = false
+	silent := echoServer()
+	silent.serve = func(ctx context.Context, c *quicgo.Conn) error {
+		<-c.Context().Done()
+		return nil
+	}
+	rude := echoServer()
+	rude.serve = func(_ context.Context, c *quicgo.Conn) error { return c.CloseWithError(7, "go away") }
+	foreign := echoServer()
+	foreign.serve = func(_ context.Context, c *quicgo.Conn) error {
+		_ = c.SendDatagram([]byte("hi"))
+		_ = c.SendDatagram([]byte("something else"))
+		<-c.Context().Done()
+		return nil
+	}
+	for name, test := range map[string]struct {
+		setting setting
+		outcome probes.Outcome
+		text    string
+	}{
+		"no answer":       {setting{}, probes.Timeout, "no QUIC handshake with far.example:8443 within 5s"},
+		"another service": {setting{server: other}, probes.Refused, "serves no probes of ours: is it nrprobe reflector?"},
+		"no datagrams":    {setting{server: plain}, probes.Refused, "speaks QUIC without datagrams"},
+		"silent":          {setting{server: silent}, probes.Timeout, "took the connection and sent no datagram back within 3s"},
+		"rude":            {setting{server: rude}, probes.Refused, "far.example:8443 ended the connection"},
+		"foreign":         {setting{server: foreign}, probes.Invalid, "sent datagrams that were not ours"},
+		"certificate":     {setting{server: echoServer(), tls: func(probes.Target) *tls.Config { return &tls.Config{ServerName: "far.example"} }}, probes.Auth, "certificate of far.example:8443"},
+		"policy": {setting{server: echoServer(), tls: func(probes.Target) *tls.Config {
+			return &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(tls.ConnectionState) error { return probes.Fail(probes.Auth, "the pin differs") }}
+		}}, probes.Auth, "the pin differs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := test.setting.measure(t)
+				if r.Outcome != test.outcome || !strings.Contains(r.Error, test.text) {
+					t.Errorf("%s: %q, want %s: %q", r.Outcome, r.Error, test.outcome, test.text)
+				}
+			})
+		})
+	}
+}
+
+func TestExplain(t *testing.T) {
+	m := &run{probe: &probe{target: probes.Target{Host: "far.example", Port: 8443}}}
+	for _, test := range []struct {
+		err  error
+		want probes.Outcome
+	}{
+		{&quicgo.VersionNegotiationError{Theirs: []quicgo.Version{0x1a2a3a4a}}, probes.Invalid},
+		{&quicgo.TransportError{ErrorCode: quicgo.ConnectionRefused, Remote: true}, probes.Busy},
+		{&quicgo.TransportError{ErrorCode: alertNoALPN, Remote: true}, probes.Refused},
+		{&quicgo.TransportError{ErrorCode: alertCertRequired, Remote: true}, probes.Auth},
+		{&quicgo.TransportError{ErrorCode: quicgo.ProtocolViolation}, probes.Invalid},
+		{&quicgo.StatelessResetError{}, probes.Refused},
+		{&quicgo.IdleTimeoutError{}, probes.Timeout},
+		{&quicgo.HandshakeTimeoutError{}, probes.Timeout},
+		{&net.OpError{Op: "write", Err: errors.New("anything")}, probes.Error},
+	} {
+		if err := m.explain(t.Context(), test.err); probes.Classify(err) != test.want || !strings.Contains(err.Error(), "far.example:8443") {
+			t.Errorf("%T: %v (%s), want %s", test.err, err, probes.Classify(err), test.want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.explain(ctx, &quicgo.IdleTimeoutError{}); probes.Classify(err) != probes.Canceled {
+		t.Errorf("after a cancel: %v", err)
+	}
+}
+
+func TestTally(t *testing.T) {
+	r := probes.NewRecorder()
+	tally := &tally{r: r, want: 3, done: make(chan struct{}), received: make([]bool, 3), highest: -1}
+	now := time.Now()
+	for range 3 {
+		tally.begin()
+	}
+	for _, number := range []byte{0, 2, 1, 1, 9} {
+		tally.arrived([]byte{0, 0, 0, 0, 0, 0, 0, number}, now)
+	}
+	tally.arrived([]byte("short"), now)
+	select {
+	case <-tally.done:
+	default:
+		t.Error("all are back, and it is not done")
+	}
+	tally.account()
+	expect(t, r.Snapshot(), map[string]float64{"packets_sent": 3, "packets_received": 3, "packets_duplicated": 1, "packets_reordered": 1, "loss_ratio": 0})
+	if tally.foreign != 2 {
+		t.Errorf("%d foreign, want 2", tally.foreign)
+	}
+}
