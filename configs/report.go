@@ -141,11 +141,11 @@ func (r *Report) decodeValue(v reflect.Value, n *yaml.Node, path string) {
 		}
 		return
 	}
-	if d, ok := v.Addr().Interface().(NodeDecoder); ok {
+	if d, ok := reflect.TypeAssert[NodeDecoder](v.Addr()); ok {
 		d.DecodeNode(r, n, path)
 		return
 	}
-	if _, isText := v.Addr().Interface().(encoding.TextUnmarshaler); isText || v.Type() == reflect.TypeFor[time.Duration]() {
+	if _, isText := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); isText || v.Type() == reflect.TypeFor[time.Duration]() {
 		r.decodeScalar(v, n, path)
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,7 +68,7 @@ func (f Field) Value() reflect.Value { return f.value }
 
 // IsScalar says whether the field is written as one word or number, and so can be a flag.
 func (f Field) IsScalar() bool {
-	if _, ok := f.value.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if _, ok := reflect.TypeAssert[encoding.TextUnmarshaler](f.value.Addr()); ok {
 		return true
 	}
 	switch f.value.Kind() {
@@ -116,10 +117,8 @@ func (f Field) check(v reflect.Value) error {
 		return nil
 	}
 	got := format(v)
-	for _, word := range f.OneOf {
-		if got == word {
-			return nil
-		}
+	if slices.Contains(f.OneOf, got) {
+		return nil
 	}
 	hint := ""
 	if near := Nearest(got, f.OneOf); near != "" {
@@ -139,12 +138,12 @@ func (f Field) bound(text string) reflect.Value {
 
 // Parse reads text into a settable scalar value. The error quotes the text and says what was wanted.
 func Parse(v reflect.Value, text string) error {
-	if d, ok := v.Addr().Interface().(*time.Duration); ok {
+	if d, ok := reflect.TypeAssert[*time.Duration](v.Addr()); ok {
 		parsed, err := unit.ParseDuration(text)
 		*d = parsed
 		return err
 	}
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		return u.UnmarshalText([]byte(text))
 	}
 	switch v.Kind() {
