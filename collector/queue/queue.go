@@ -41,8 +41,12 @@ type Queue struct {
 // Open opens or makes the queue for these readers. Readers that earlier runs had and that are not named any more are
 // forgotten, so that they hold nothing back.
 func Open(c Config, readers []string, log *slog.Logger) (*Queue, error) {
+	folder := "" // without a path batches are kept in memory, for tests
+	if c.Path != "" {
+		folder = filepath.Join(c.Path, "batches")
+	}
 	s, err := spool.Open(spool.Config{
-		Dir: filepath.Join(c.Path, "batches"), MaxBytes: int64(c.MaxBytes), MaxAge: c.MaxAge,
+		Dir: folder, MaxBytes: int64(c.MaxBytes), MaxAge: c.MaxAge,
 		Sync: spool.SyncAlways, Log: log,
 	})
 	if err != nil {
