@@ -13,9 +13,8 @@ import (
 type clerk struct {
 	rec           *probes.Recorder
 	config        *Config
-	clock         sessionClock
+	clock         *sessionClock
 	template      *template
-	link          link
 	losses        losses
 	interruptions interruptions
 	previous      *delay // of the last packet of the window before, if it was answered
@@ -98,17 +97,9 @@ func (k *clerk) take(w *window, follower neighbour, settled time.Duration, over 
 	}
 	k.previous, k.epoch = last, w.epoch
 	if w.counted && k.config.Window > 0 && over {
-		k.rec.CutAt(k.time(w, w.start), k.time(w, w.end))
+		k.rec.CutAt(k.clock.time(w.start, w.epoch), k.clock.time(w.end, w.epoch))
 	}
 	return w.counted && k.config.Window == 0
-}
-
-// time is a moment of session time by the wall clock as it stood when the window was opened.
-func (k *clerk) time(w *window, at time.Duration) time.Time {
-	if w.epoch == k.clock.began.UnixNano() {
-		return k.clock.time(at)
-	}
-	return time.Unix(0, w.epoch+int64(at))
 }
 
 // losing takes down losses, by direction where the far end counts, and interruptions.
@@ -197,7 +188,7 @@ func (k *clerk) judge(w *window, far peer) {
 		k.rec.Flag(probes.ClockStepped)
 		k.rec.Event(probes.Event{Time: time.Unix(0, w.epoch+int64(w.start)), Type: probes.ClockStep, Detail: "by " + w.stepped.String()})
 	}
-	k.stamps(&total, far)
+	k.stamps(w, &total, far)
 	if missing := k.missing(far); len(missing) > 0 {
 		k.rec.Note("missing", strings.Join(missing, "; "))
 	}
@@ -207,15 +198,42 @@ func (k *clerk) judge(w *window, far peer) {
 }
 
 // stamps says where the four stamps came from. STAMP itself tells only whether the far end's hardware took part.
-func (k *clerk) stamps(c *counts, far peer) {
-	t1, t4 := k.link.stamps()
-	t2, t3 := far.methodT2.String(), stampsUser
-	if far.follows {
-		t3 = fmt.Sprintf("%s followed up %d/%d", far.methodT3, c.departures, c.received)
+func (k *clerk) stamps(w *window, c *counts, far peer) {
+	t1, t4 := 0, 0
+	for i := range w.records {
+		if w.records[i].fate.has(kernelT1) {
+			t1++
+		}
+		if w.records[i].fate.has(kernelT4) {
+			t4++
+		}
 	}
-	k.rec.Note("stamps", fmt.Sprintf("T1=%s,T2=%s,T3=%s,T4=%s", t1, t2, t3, t4))
-	if t1 == stampsUser || t4 == stampsUser || !far.follows {
+	t3 := stampsUser
+	if far.follows {
+		t3 = share(far.methodT3.String()+" followed up", int(c.departures), int(c.received))
+	}
+	k.rec.Note("stamps", fmt.Sprintf("T1=%s,T2=%s,T3=%s,T4=%s",
+		share(stampsKernel, t1, len(w.records)), far.methodT2, t3, share(stampsKernel, t4, int(c.received))))
+	if t1 < len(w.records) || t4 < int(c.received) || !far.follows {
 		k.rec.Flag(probes.UserStamps)
+	}
+}
+
+// How notes call the places that stamps come from.
+const (
+	stampsUser   = "user"
+	stampsKernel = "kernel"
+)
+
+// share says how many of the stamps came from the better place; the rest was taken by the process.
+func share(better string, n, of int) string {
+	switch n {
+	case 0:
+		return stampsUser
+	case of:
+		return better
+	default:
+		return fmt.Sprintf("%s %d/%d", better, n, of)
 	}
 }
 

@@ -1,41 +1,68 @@
 package stamp
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // sessionClock counts from the beginning of a session on the monotonic clock. Everything local is kept in its time, so
-// that no step of the wall clock can enter a difference.
-type sessionClock struct{ began time.Time }
+// that no step of the wall clock can enter a difference. It is safe for concurrent use.
+type sessionClock struct {
+	began time.Time
+	first int64        // the first epoch
+	known atomic.Int64 // the present epoch, see epoch
+}
 
-func newSessionClock() sessionClock { return sessionClock{began: time.Now()} }
+func newSessionClock() *sessionClock {
+	c := &sessionClock{began: time.Now()}
+	c.first = c.measure()
+	c.known.Store(c.first)
+	return c
+}
 
 // now is the present moment in session time.
-func (c sessionClock) now() time.Duration { return time.Since(c.began) }
+func (c *sessionClock) now() time.Duration { return time.Since(c.began) }
 
-// time is a moment of session time as the wall clock showed it at the beginning, monotonic reading included.
-func (c sessionClock) time(d time.Duration) time.Time { return c.began.Add(d) }
+// epoch is the wall clock at session time 0, in nanoseconds since 1970, as it was last reckoned.
+func (c *sessionClock) epoch() int64 { return c.known.Load() }
 
-// epoch is the wall clock at session time 0 as it is reckoned now, in nanoseconds since 1970. It changes when the wall
-// clock is set.
-func (c sessionClock) epoch() int64 {
-	now := time.Now()
-	return now.UnixNano() - int64(now.Sub(c.began))
+// time is a moment of session time by a wall clock that showed that epoch. It keeps its monotonic reading unless the
+// wall clock was set since the beginning.
+func (c *sessionClock) time(at time.Duration, epoch int64) time.Time {
+	if epoch == c.first {
+		return c.began.Add(at)
+	}
+	return time.Unix(0, epoch+int64(at))
+}
+
+// measure reads both clocks. They cannot be read at the same instant, and the process may be interrupted in between, so
+// that of some readings the one that took the least time is used.
+func (c *sessionClock) measure() (epoch int64) {
+	const readings = 5
+	narrowest := time.Duration(1<<63 - 1)
+	for range readings {
+		before := c.now()
+		wall := time.Now().UnixNano()
+		width := c.now() - before
+		if width < narrowest {
+			narrowest, epoch = width, wall-int64(before+width/2)
+		}
+	}
+	return epoch
 }
 
 // clockStep is by how much the wall clock has to be set until it counts as a step. Adjusting its rate moves the
-// monotonic clock along with it; what is left is the time between reading one clock and the other.
-const clockStep = 10 * time.Millisecond
+// monotonic clock along with it; what is left is the error of reading them.
+const clockStep = time.Millisecond
 
-// stepped returns the present epoch and by how much it moved from a known one, if that is a step. Otherwise it returns
-// the known one, so that windows join without a seam.
-func (c sessionClock) stepped(known int64) (epoch int64, by time.Duration) {
-	// The two clocks are not read at the same instant. A step is there however often one looks; being interrupted
-	// between the readings is not.
-	for range 3 {
-		epoch = c.epoch()
-		by = time.Duration(epoch - known)
-		if by.Abs() < clockStep {
-			return known, 0
-		}
+// check reckons the epoch again and returns it, and by how much the wall clock was set since the last time. Without a
+// step the epoch stays exactly the same, so that windows join without a seam.
+func (c *sessionClock) check() (epoch int64, by time.Duration) {
+	known := c.epoch()
+	epoch = c.measure()
+	if by = time.Duration(epoch - known); by.Abs() < clockStep {
+		return known, 0
 	}
+	c.known.Store(epoch)
 	return epoch, by
 }

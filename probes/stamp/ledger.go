@@ -44,6 +44,7 @@ type echo struct {
 	seq      uint32 // the sender's
 	farSeq   uint32
 	received time.Duration
+	kernel   bool // received was taken by the kernel
 	t2, t3   timestamp
 	format   format
 	told     departure // of an earlier reply
@@ -126,7 +127,7 @@ func (l *ledger) stray() {
 	}
 }
 
-// correct replaces the departure of a packet by its true one, if it was not answered yet or only just.
+// correct replaces the departure of a packet by its true one, which lies soon after the one taken down.
 func (l *ledger) correct(seq uint32, at time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -134,8 +135,10 @@ func (l *ledger) correct(seq uint32, at time.Duration) {
 	if !ok {
 		return
 	}
-	if _, r := l.find(full); r != nil && !r.fate.has(final) {
+	const soon = time.Second // to stay in a queue of the own host for longer means that something is wrong
+	if _, r := l.find(full); r != nil && !r.fate.has(final) && at >= r.sent && at < r.sent+soon {
 		r.sent = at
+		r.fate |= kernelT1
 	}
 }
 
@@ -187,6 +190,9 @@ func (l *ledger) receive(e *echo) (settled bool) {
 	r.order = l.arrivals
 	r.fate |= answered
 	w.received++
+	if e.kernel {
+		r.fate |= kernelT4
+	}
 	if r.received-r.sent > l.timeout {
 		r.fate |= late
 		w.late++

@@ -9,23 +9,30 @@ import (
 type link interface {
 	// transmit hands a packet to the kernel. An error means that it did not leave.
 	transmit(packet []byte) error
-	// receive blocks until a packet is there and says when it came. A departure that becomes known meanwhile is
-	// given to the function that the link was made with.
-	receive(buffer []byte) (n int, at time.Duration, err error)
+	// receive blocks until a packet is there. It is valid until the next call. True departures that become known
+	// meanwhile go to the ledger that the link was made with.
+	receive() (arrived, error)
 	// stop makes a receive that blocks, and every later one, return an error.
 	stop()
-	// stamps says from where T1 and T4 are taken.
-	stamps() (t1, t4 string)
 	close() error
 }
 
-// stampsUser is how notes call stamps taken by the process itself.
-const stampsUser = "user"
+// arrived is a packet and when it came.
+type arrived struct {
+	packet []byte
+	at     time.Duration // session time
+	kernel bool          // at was taken by the kernel
+}
 
 // plainLink works with any connection, with time stamps from user space.
 type plainLink struct {
-	conn  net.Conn
-	clock sessionClock
+	conn   net.Conn
+	clock  *sessionClock
+	buffer []byte
+}
+
+func newPlainLink(conn net.Conn, clock *sessionClock) *plainLink {
+	return &plainLink{conn: conn, clock: clock, buffer: make([]byte, maxPacketSize)}
 }
 
 func (l *plainLink) transmit(packet []byte) error {
@@ -33,14 +40,12 @@ func (l *plainLink) transmit(packet []byte) error {
 	return err
 }
 
-func (l *plainLink) receive(buffer []byte) (n int, at time.Duration, err error) {
-	n, err = l.conn.Read(buffer)
-	return n, l.clock.now(), err
+func (l *plainLink) receive() (arrived, error) {
+	n, err := l.conn.Read(l.buffer)
+	return arrived{packet: l.buffer[:n], at: l.clock.now()}, err
 }
 
 // stop's deadline fails only on a closed socket, where receiving has ended already.
 func (l *plainLink) stop() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) }
-
-func (l *plainLink) stamps() (t1, t4 string) { return stampsUser, stampsUser }
 
 func (l *plainLink) close() error { return l.conn.Close() }

@@ -8,6 +8,7 @@ import (
 )
 
 // openLink takes the connection over and returns how to use it and how to wait for the next packet's time.
-func openLink(conn net.Conn, m *measurement, _ *slog.Logger) (link, waiter) {
-	return &plainLink{conn: conn, clock: m.clock}, newTimerWaiter(m.clock)
+func openLink(conn net.Conn, clock *sessionClock, _ *ledger, log *slog.Logger) (link, waiter) {
+	log.Debug("packets are stamped in user space: the system offers no other way")
+	return newPlainLink(conn, clock), newTimerWaiter(clock)
 }

@@ -23,7 +23,7 @@ import (
 //	                         clerk ─▶ recorder
 type measurement struct {
 	config *Config
-	clock  sessionClock
+	clock  *sessionClock
 	link   link
 	waiter waiter
 	rec    *probes.Recorder
@@ -139,13 +139,12 @@ func (m *measurement) drain(complete bool) {
 
 // receive takes down replies until the link is stopped.
 func (m *measurement) receive() {
-	buffer := make([]byte, maxPacketSize)
 	for failures := 0; ; {
-		n, at, err := m.link.receive(buffer)
+		a, err := m.link.receive()
 		switch {
 		case err == nil:
 			failures = 0
-			m.take(buffer[:n], at)
+			m.take(a)
 		case isTurnedAway(err):
 			m.turnedAway.Store(true)
 		case isStopped(err):
@@ -160,7 +159,8 @@ func (m *measurement) receive() {
 }
 
 // take takes down one reply.
-func (m *measurement) take(packet []byte, at time.Duration) {
+func (m *measurement) take(a arrived) {
+	packet := a.packet
 	var p reply
 	if !p.parse(packet, m.sign.mode()) {
 		m.ledger.stray()
@@ -181,8 +181,8 @@ func (m *measurement) take(packet []byte, at time.Duration) {
 	}
 	var x extensions
 	x.read(packet, m.sign)
-	m.watchSource(x.source, at)
-	e := echo{seq: p.senderSeq, farSeq: p.seq, received: at, t2: p.t2, t3: p.t3, format: p.err.format(),
+	m.watchSource(x.source, a.at)
+	e := echo{seq: p.senderSeq, farSeq: p.seq, received: a.at, kernel: a.kernel, t2: p.t2, t3: p.t3, format: p.err.format(),
 		told: x.told, follows: x.follows, counts: x.counts}
 	m.clerk.meet(&p, &x)
 	if m.ledger.receive(&e) {
@@ -204,7 +204,7 @@ func (m *measurement) watchSource(source netip.AddrPort, at time.Duration) {
 		return
 	}
 	if m.source.IsValid() {
-		m.rec.Event(probes.Event{Time: m.clock.time(at), Type: probes.Rebinding, Detail: fmt.Sprintf("%v to %v", m.source, source)})
+		m.rec.Event(probes.Event{Time: m.clock.time(at, m.clock.epoch()), Type: probes.Rebinding, Detail: fmt.Sprintf("%v to %v", m.source, source)})
 	}
 	m.source = source
 	m.rec.Note("source_at_far_end", source.String())

@@ -10,6 +10,7 @@ const lead = 2 * time.Millisecond
 
 // send works off the schedule.
 func (m *measurement) send(ctx context.Context) {
+	defer m.waiter.hold()()
 	plan := newSchedule(m.config, m.random, lead)
 	for {
 		next, ok := plan.take()
@@ -69,11 +70,10 @@ func (m *measurement) open(start time.Duration) {
 		if m.config.Warmup == 0 {
 			w.end, w.counted = m.windowEnd(lead), true
 		}
-		w.epoch = m.clock.began.UnixNano()
+		w.epoch = m.clock.epoch()
 	default:
 		w.end = m.windowEnd(start)
-		previous := m.ledger.latest()
-		w.epoch, w.stepped = m.clock.stepped(previous.epoch)
+		w.epoch, w.stepped = m.clock.check()
 	}
 	m.ledger.open(w)
 }

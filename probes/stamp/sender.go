@@ -76,9 +76,9 @@ func (p *sender) measurement(conn net.Conn, rec *probes.Recorder) (*measurement,
 		ledger: &ledger{timeout: p.config.Wait, tolerance: p.config.tolerance()},
 		wake:   make(chan struct{}, 1),
 	}
-	m.link, m.waiter = openLink(conn, m, p.env.Log)
+	m.link, m.waiter = openLink(conn, clock, m.ledger, p.env.Log)
 	m.clerk = &clerk{rec: rec, config: &p.config, clock: clock, template: m.template,
-		link: m.link, interruptions: interruptions{least: p.config.gap()}}
+		interruptions: interruptions{least: p.config.gap()}}
 	return m, nil
 }
 

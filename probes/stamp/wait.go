@@ -7,21 +7,25 @@ import (
 
 // waiter waits for moments of session time. It belongs to one goroutine.
 type waiter interface {
+	// hold prepares the goroutine for waiting; release undoes that.
+	hold() (release func())
 	// until blocks until the moment has come, not at all when it has passed, or until ctx ends: then it returns false.
 	until(ctx context.Context, at time.Duration) bool
 }
 
 // timerWaiter waits with Go's timers, which wake up to about a millisecond late.
 type timerWaiter struct {
-	clock sessionClock
+	clock *sessionClock
 	timer *time.Timer
 }
 
-func newTimerWaiter(clock sessionClock) *timerWaiter {
+func newTimerWaiter(clock *sessionClock) *timerWaiter {
 	timer := time.NewTimer(0)
 	timer.Stop()
 	return &timerWaiter{clock: clock, timer: timer}
 }
+
+func (w *timerWaiter) hold() (release func()) { return func() {} }
 
 func (w *timerWaiter) until(ctx context.Context, at time.Duration) bool {
 	ahead := at - w.clock.now()

@@ -18,7 +18,7 @@ type record struct {
 }
 
 // fate is what became of a packet: flags.
-type fate uint8
+type fate uint16
 
 const (
 	answered  fate = 1 << iota // a reply came
@@ -27,6 +27,8 @@ const (
 	reordered                  // the reply came after that of a later packet
 	overtaken                  // the reply left the far end before another that arrived earlier
 	departed                   // T3 is the true departure, stamped by the far end's kernel
+	kernelT1                   // T1 was taken by the kernel
+	kernelT4                   // T4 was taken by the kernel
 	lostUp                     // the request did not arrive
 	lostDown                   // the reply did not arrive
 )
@@ -74,8 +76,16 @@ const forever time.Duration = 1<<63 - 1
 // tally is what adds up while packets come and go, and can be handed on before their window is settled.
 type tally struct {
 	counts
-	rtt, residence, scheduleError probes.Hist
+	rtt                      values
+	residence, scheduleError probes.Hist
 }
+
+// values are single round-trip times in seconds in the order of arrival, for those who tap the recorder: a budget near a
+// round-trip time is judged to the nanosecond, not to the bucket.
+type values []float64
+
+// Add takes down one more.
+func (v *values) Add(seconds float64) { *v = append(*v, seconds) }
 
 // counts are numbers of packets.
 type counts struct {
@@ -123,7 +133,9 @@ func (t *tally) deliver(rec *probes.Recorder) {
 	rec.Add(probes.PacketsRecovered, probes.Both, float64(t.recovered))
 	rec.Add(probes.PacketsRefused, probes.Both, float64(t.refused))
 	rec.Add(probes.PacketsSkipped, probes.Both, float64(t.skipped))
-	rec.ObserveAll(probes.RTT, probes.Both, &t.rtt)
+	for _, v := range t.rtt {
+		rec.Observe(probes.RTT, probes.Both, v)
+	}
 	rec.ObserveAll(probes.FarResidence, probes.Both, &t.residence)
 	rec.ObserveAll(probes.ScheduleError, probes.Both, &t.scheduleError)
 }

@@ -1,0 +1,113 @@
+package stamp
+
+import (
+	"context"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// loopback is the host's own network.
+type loopback struct{ net.Dialer }
+
+func (n *loopback) Resolve(_ context.Context, host string) ([]netip.Addr, error) {
+	a, err := netip.ParseAddr(host)
+	return []netip.Addr{a}, err
+}
+
+func (n *loopback) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return n.DialContext(ctx, network, address)
+}
+
+func (n *loopback) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
+	return (&net.ListenConfig{}).ListenPacket(ctx, network, address)
+}
+
+func (n *loopback) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(ctx, network, address)
+}
+
+// serveLoopback runs the reflector on a port of the host until the test ends.
+func serveLoopback(t testing.TB, address string, r *Reflector) netip.AddrPort {
+	t.Helper()
+	pc, err := net.ListenPacket("udp", address)
+	if err != nil {
+		t.Skipf("no UDP on %s here: %v", address, err)
+	}
+	r.Log = quiet()
+	ctx, stop := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := r.Serve(ctx, pc); err != nil {
+			t.Errorf("reflector: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		stop()
+		serving.Wait()
+		_ = pc.Close()
+	})
+	return pc.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
+func measureLoopback(t testing.TB, host string, port uint16, c Config) *probes.Result {
+	t.Helper()
+	env := probes.Env{Net: &loopback{}, Log: quiet(), Rand: rand.New(rand.NewPCG(1, 2))}
+	probe, err := Kind().Build(&c, env, probes.Target{Host: host, Port: port, Text: host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var result *probes.Result
+	(&probes.Runner{}).Run(t.Context(), probes.Job{Probe: probe, Timeout: c.Timeout()}, func(r *probes.Result) { result = r })
+	return result
+}
+
+func TestKernelStampsAtBothEnds(t *testing.T) {
+	for _, c := range []struct{ listen, host string }{
+		{"127.0.0.1:0", "127.0.0.1"}, {"[::1]:0", "::1"}, {"[::]:0", "127.0.0.1"}, {"[::]:0", "::1"}, {"0.0.0.0:0", "127.0.0.1"},
+	} {
+		port := serveLoopback(t, c.listen, &Reflector{}).Port()
+		config := defaults()
+		config.Count, config.Interval = 50, 2*ms
+		r := measureLoopback(t, c.host, port, config)
+		if r.Outcome != probes.OK {
+			t.Errorf("%s at %s: %s: %s", c.host, c.listen, r.Outcome, r.Error)
+			continue
+		}
+		v := r.Values
+		if v["packets_received"] != v["packets_sent"] || v["packets_lost"] != 0 || v["packets_refused"] != 0 || v["packets_reordered"] != 0 {
+			t.Errorf("%s at %s: %v", c.host, c.listen, v)
+		}
+		if !strings.HasPrefix(r.Info["stamps"], "T1=kernel,T2=software,T3=software followed up") || !strings.HasSuffix(r.Info["stamps"], ",T4=kernel") {
+			t.Errorf("%s at %s: stamps %q", c.host, c.listen, r.Info["stamps"])
+		}
+		if v["rtt_min_seconds"] <= 0 || v["rtt_min_seconds"] > v["rtt_max_seconds"] {
+			t.Errorf("%s at %s: round trips from %v to %v", c.host, c.listen, v["rtt_min_seconds"], v["rtt_max_seconds"])
+		}
+		if want := netip.MustParseAddr(c.host).String(); !strings.Contains(r.Info["source_at_far_end"], want) {
+			t.Errorf("%s at %s: seen as %q", c.host, c.listen, r.Info["source_at_far_end"])
+		}
+		t.Logf("%s at %s: %s; rtt p50 %.1f µs, p99 %.1f µs, residence p50 %.1f µs, schedule error p99 %.0f µs", c.host, c.listen, r.Info["stamps"],
+			1e6*v["rtt_p50_seconds"], 1e6*v["rtt_p99_seconds"], 1e6*v["residence_p50_seconds"], 1e6*v["schedule_error_p99_seconds"])
+	}
+}
+
+func TestRefusedPortOnTheHost(t *testing.T) {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := pc.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	_ = pc.Close()
+	c := defaults()
+	c.Count, c.Wait = 5, 50*ms
+	r := measureLoopback(t, "127.0.0.1", port, c)
+	if r.Outcome != probes.Refused || r.Values["packets_sent"] != 5 || r.Values["packets_lost"] != 5 {
+		t.Errorf("%s: %s, %v", r.Outcome, r.Error, r.Values)
+	}
+}

@@ -1,0 +1,52 @@
+package stamp
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// What a socket is asked to stamp (Documentation/networking/timestamping.rst). Departures come back on the error queue
+// without the packet, named by the number of packets that were to be stamped before.
+const (
+	stampArrivals   = unix.SOF_TIMESTAMPING_SOFTWARE | unix.SOF_TIMESTAMPING_RX_SOFTWARE
+	stampDepartures = unix.SOF_TIMESTAMPING_TX_SOFTWARE
+	nameDepartures  = unix.SOF_TIMESTAMPING_OPT_ID | unix.SOF_TIMESTAMPING_OPT_TSONLY
+)
+
+// rawConn is a UDP socket for system calls of its own.
+func rawConn(c any) (syscall.RawConn, error) {
+	u, ok := c.(*net.UDPConn)
+	if !ok {
+		return nil, fmt.Errorf("a %T is no UDP socket of the kernel", c)
+	}
+	return u.SyscallConn()
+}
+
+// setStamps says what the kernel is to stamp. Setting it without names and with them again begins the names at 0.
+func setStamps(raw syscall.RawConn, flags int) error {
+	var failed error
+	err := raw.Control(func(fd uintptr) {
+		failed = os.NewSyscallError("setsockopt SO_TIMESTAMPING", unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPING, flags))
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}
+
+// askForHeader makes the kernel tell TTL, type of service and destination of each datagram, as far as it can: a socket
+// of one family refuses the options of the other.
+func askForHeader(raw syscall.RawConn) error {
+	return raw.Control(func(fd uintptr) {
+		for _, option := range [][2]int{
+			{unix.IPPROTO_IP, unix.IP_RECVTTL}, {unix.IPPROTO_IP, unix.IP_RECVTOS}, {unix.IPPROTO_IP, unix.IP_PKTINFO},
+			{unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT}, {unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS}, {unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO},
+		} {
+			_ = unix.SetsockoptInt(int(fd), option[0], option[1], 1)
+		}
+	})
+}
