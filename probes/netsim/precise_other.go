@@ -4,5 +4,5 @@ package netsim
 
 import "time"
 
-// nap sleeps for a short time, as precisely as Go's timers are here.
+// nap sleeps for a short time, or for less: callers ask again until the moment has come.
 func nap(d time.Duration) { time.Sleep(d) }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -239,10 +241,10 @@ func (u *udpRelay) answer(key string, f *flow) {
 		n, err := f.target.Read(b)
 		now := time.Now()
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) || f.idle() >= u.config.Idle {
-				return
+			if f.idle() < u.config.Idle && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ECONNREFUSED)) {
+				continue // the target answered nothing, or was not there for an earlier datagram: it may be for the next
 			}
-			continue // the deadline, or ECONNREFUSED for an earlier datagram; the next Read blocks again
+			return
 		}
 		f.touch()
 		forward(u.config.Path.Down, u.down, now, b[:n], func(p []byte) { _, _ = u.clients.WriteTo(p, f.client) })

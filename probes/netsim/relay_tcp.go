@@ -201,7 +201,7 @@ func sleepUntil(ctx context.Context, t time.Time) error {
 			return ctx.Err()
 		}
 	}
-	if left := time.Until(t); left > 0 {
+	for left := time.Until(t); left > 0; left = time.Until(t) {
 		nap(left)
 	}
 	return ctx.Err()
