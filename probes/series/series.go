@@ -166,8 +166,10 @@ func (b *builder) distribution(w *word) {
 // directedCounter keeps the sum over the label direction equal to the total.
 func (b *builder) directedCounter(w *word) {
 	emit := func(direction string, v float64) {
-		b.add(Sample{Name: w.prometheus, Help: w.metric.Help, Type: probes.Counter,
-			Labels: with(b.base, Label{"direction", direction}), Value: max(v, 0)})
+		b.add(Sample{
+			Name: w.prometheus, Help: w.metric.Help, Type: probes.Counter,
+			Labels: with(b.base, Label{"direction", direction}), Value: max(v, 0),
+		})
 	}
 	known := 0.0
 	for _, d := range []probes.Direction{probes.Up, probes.Down} {

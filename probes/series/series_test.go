@@ -39,8 +39,10 @@ func result() *probes.Result {
 		Quality: probes.UserStamps | probes.CrossTraffic,
 		Radio: &probes.Radio{
 			Before: &probes.RadioSample{Time: start(), RAT: "LTE", RSRP: new(-120.0)},
-			After: &probes.RadioSample{Time: start().Add(9 * time.Second), RAT: "NR-SA", PLMN: "46000", Cell: "1a2b", PCI: new(94), Band: "n78",
-				RSRP: new(-84.5), SINR: new(12.0), Latitude: new(22.75), Longitude: new(113.6)},
+			After: &probes.RadioSample{
+				Time: start().Add(9 * time.Second), RAT: "NR-SA", PLMN: "46000", Cell: "1a2b", PCI: new(94), Band: "n78",
+				RSRP: new(-84.5), SINR: new(12.0), Latitude: new(22.75), Longitude: new(113.6),
+			},
 		},
 		Events: []probes.Event{{Type: probes.Handover}, {Type: probes.Handover}, {Type: "eclipse"}},
 	}

@@ -174,7 +174,9 @@ func TestDamagedFolders(t *testing.T) {
 			func(all []string) []string { return all[:perSegment(all, 4)] },
 		},
 		"a cursor of garbage": {
-			func(dir string, _ []string) error { return os.WriteFile(filepath.Join(dir, "cursor.a"), []byte("\x00\x00"), 0o600) },
+			func(dir string, _ []string) error {
+				return os.WriteFile(filepath.Join(dir, "cursor.a"), []byte("\x00\x00"), 0o600)
+			},
 			func(all []string) []string { return all },
 		},
 		"strange files": {

@@ -47,19 +47,7 @@ func runModel(t *testing.T, c Config, rng *rand.Rand) {
 			add(t, s, record)
 			m.records = append(m.records, record)
 		case op < 7 && m.leased[i] == 0 && m.cursor[i] < len(m.records):
-			maxBytes, maxRecords := rng.IntN(400), rng.IntN(4)
-			l, err := r.NextUpTo(t.Context(), maxBytes, maxRecords)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := texts(l)
-			if rest := m.records[m.cursor[i]:]; len(got) > len(rest) || !slices.Equal(got, rest[:len(got)]) {
-				t.Fatalf("step %d: leased %q, want the beginning of %q", step, got, rest)
-			}
-			if n := len(strings.Join(got, "")); len(got) > 1 && n > maxBytes || maxRecords > 0 && len(got) > maxRecords {
-				t.Fatalf("step %d: leased %d records of %d bytes, want at most %d of %d", step, len(got), n, maxRecords, maxBytes)
-			}
-			m.leased[i], out[i] = len(got), l
+			out[i] = m.lease(t, r, i, rng)
 		case op < 8 && m.leased[i] > 0:
 			if err := out[i].Ack(); err != nil {
 				t.Fatal(err)
@@ -94,6 +82,25 @@ func runModel(t *testing.T, c Config, rng *rand.Rand) {
 	if stats := s.Stats(); stats.Corrupt != 0 || stats.Evicted != 0 || stats.TornBytes != 0 || stats.Segments > 1 {
 		t.Fatalf("%+v", stats)
 	}
+}
+
+// lease takes a lease of random size and compares it.
+func (m *model) lease(t *testing.T, r *Reader, i int, rng *rand.Rand) Lease {
+	t.Helper()
+	maxBytes, maxRecords := rng.IntN(400), rng.IntN(4)
+	l, err := r.NextUpTo(t.Context(), maxBytes, maxRecords)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := texts(l)
+	if rest := m.records[m.cursor[i]:]; len(got) > len(rest) || !slices.Equal(got, rest[:len(got)]) {
+		t.Fatalf("leased %q, want the beginning of %q", got, rest)
+	}
+	if n := len(strings.Join(got, "")); len(got) > 1 && n > maxBytes || maxRecords > 0 && len(got) > maxRecords {
+		t.Fatalf("leased %d records of %d bytes, want at most %d of %d", len(got), n, maxRecords, maxBytes)
+	}
+	m.leased[i] = len(got)
+	return l
 }
 
 // TestModelWithEviction lets the bounds drop at random: nothing is delivered twice without a release, nothing out of

@@ -220,8 +220,12 @@ func radioInts(s *probes.RadioSample) [2]place[*int] {
 
 func radioFloats(s *probes.RadioSample) [6]place[*float64] {
 	return [...]place[*float64]{
-		{"rsrp_dbm", &s.RSRP}, {"rsrq_db", &s.RSRQ}, {"sinr_db", &s.SINR},
-		{"latitude_degrees", &s.Latitude}, {"longitude_degrees", &s.Longitude}, {"speed_metres_per_second", &s.Speed},
+		{"rsrp_dbm", &s.RSRP},
+		{"rsrq_db", &s.RSRQ},
+		{"sinr_db", &s.SINR},
+		{"latitude_degrees", &s.Latitude},
+		{"longitude_degrees", &s.Longitude},
+		{"speed_metres_per_second", &s.Speed},
 	}
 }
 

@@ -31,13 +31,17 @@ func TestDecodeIsTolerant(t *testing.T) {
 		"a bad line between":      {body: result + "cpu,host= usage=1\n" + "mem used=1i 5\n", results: 1, foreign: 1, problems: `line 2: column 10: expected tag value after tag key "host", but none found`},
 		"garbage before":          {body: "\x00\xff\n" + result, results: 1, problems: "line 1: column 1: invalid character '\\x00' found at start of measurement name"},
 		"a string with a newline": {body: "m s=\"a\nb\",f=1 5\n" + result, results: 1, foreign: 1},
-		"a quote left open": {body: "m s=\"a,f=1 5\n" + result + "m f=1x\n", results: 1,
+		"a quote left open": {
+			body: "m s=\"a,f=1 5\n" + result + "m f=1x\n", results: 1,
 			problems: "line 1: column 5: expected closing quote for string field value, found end of input\n" +
-				`line 3: column 5: cannot parse value for field key "f": invalid float value syntax`},
+				`line 3: column 5: cannot parse value for field key "f": invalid float value syntax`,
+		},
 		"a quote in a tag":       {body: "m,t=\"a f=1 5\n" + result, results: 1, foreign: 1},
 		"a backslash at the end": {body: "m f=1 5\\\n" + result, results: 1, problems: `line 1: column 7: invalid timestamp ("5\\")`},
-		"a line too long": {body: "m f=\"" + strings.Repeat("x", 10<<20) + "\" 5\n" + result, results: 1,
-			problems: `line 1: longer than 1048576 bytes; it begins "m f=\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"`},
+		"a line too long": {
+			body: "m f=\"" + strings.Repeat("x", 10<<20) + "\" 5\n" + result, results: 1,
+			problems: `line 1: longer than 1048576 bytes; it begins "m f=\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"`,
+		},
 		"too many lines":    {body: "m f=1\nm f=2\nm f=3\nm f=4\n", options: Options{MaxLines: 2}, foreign: 2, problems: "line 3: more than 2 lines: send fewer at once"},
 		"time out of range": {body: "m f=1 9223372036854775807\n", options: Options{Precision: Second}, problems: "line 1: time stamp 9223372036854775807 is outside of the years 1677 to 2262: is the precision right?"},
 		"time too long":     {body: "m f=1 92233720368547758070\n", problems: `line 1: time stamp "92233720368547758070" is not a whole number within 64 bits`},

@@ -17,7 +17,8 @@
 // Decode(Append(r)) equals r, but for what line protocol cannot hold: labels with empty values are left out; control
 // characters in tags become spaces, invalid UTF-8 U+FFFD, a backslash at the end of a tag a slash; values that are NaN or
 // infinite are left out; times outside of 1677 to 2262 become the start of the Result. Durations are exact to the
-// nanosecond up to 26 days. Result.Agent is written as ID.Agent.
+// nanosecond up to 26 days. Result.Agent is written as ID.Agent. No line has a newline inside: those in texts are written as
+// \n, which Decode turns back and InfluxDB keeps as these two characters.
 package wire
 
 import (

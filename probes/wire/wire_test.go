@@ -33,8 +33,10 @@ func full() *probes.Result {
 		Elapsed: 9*time.Second + 999_999_999,
 		Outcome: probes.Timeout,
 		Error:   "not complete after 10s\n\tat \"here\", C:\\",
-		Values: map[string]float64{"rtt_p50_seconds": 0.0163, "rtt_max_seconds": 0.25, "packets_sent": 1000, "packets_lost": 0,
-			"loss_ratio": 1e-9, "of_the_future": -1.5e300},
+		Values: map[string]float64{
+			"rtt_p50_seconds": 0.0163, "rtt_max_seconds": 0.25, "packets_sent": 1000, "packets_lost": 0,
+			"loss_ratio": 1e-9, "of_the_future": -1.5e300,
+		},
 		Hists:   map[string]*probes.Hist{"rtt": rtt, "pdv_up": {}},
 		Info:    map[string]string{"congestion_control": "cubic", "empty": ""},
 		Quality: probes.ScheduleLate | probes.Partial,
