@@ -179,13 +179,13 @@ func TestMissingZeroRTTIsNoted(t *testing.T) {
 func TestFailures(t *testing.T) {
 	other := echoServer()
 	other.alpn = "h3"
-	plain := echoServer()
-	plain.config.EnableDatagrams = false
 	silent := echoServer()
-	silent.serve = func(ctx context.Context, c *quicgo.Conn) error {
+	silent.serve = func(_ context.Context, c *quicgo.Conn) error {
 		<-c.Context().Done()
 		return nil
 	}
+	plain := silent
+	plain.config.EnableDatagrams = false
 	rude := echoServer()
 	rude.serve = func(_ context.Context, c *quicgo.Conn) error { return c.CloseWithError(7, "go away") }
 	foreign := echoServer()

@@ -1,0 +1,65 @@
+package reflector
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"time"
+)
+
+// about is all that the reflector says of itself to whoever comes by with a browser.
+const about = "nrprobe reflector: the far end of network measurements (STAMP, TCP, TLS and QUIC probes).\n"
+
+// handler serves what the services bring for HTTP/1.1, HTTP/2 and HTTP/3, and a line about itself.
+func (s *services) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = io.WriteString(w, about)
+	})
+	for pattern, handler := range s.http {
+		mux.Handle(pattern, handler)
+	}
+	return mux
+}
+
+// serveTLS serves HTTP/1.1 and HTTP/2 until stop is called.
+// Liveness: it returns when the listener is closed; r.conns counts the connections that outlive it.
+func (r *Reflector) serveTLS(ctx context.Context, l net.Listener) (stop func(context.Context)) {
+	server := &http.Server{
+		Handler:           r.handler,
+		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{r.cert}, MinVersion: tls.VersionTLS13},
+		ReadHeaderTimeout: 10 * time.Second, // as for a preamble
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          log.New(handshakeErrors{r}, "", 0),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	r.acceptors.Go(func() {
+		if err := server.ServeTLS(&listener{Listener: l, r: r, stats: &r.tls}, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			r.fail(err)
+		}
+	})
+	return func(grace context.Context) {
+		if server.Shutdown(grace) != nil {
+			_ = server.Close() // what is still open has had its grace
+		}
+	}
+}
+
+// handshakeErrors counts what net/http says of connections that spoke no TLS; nobody else hears of them.
+type handshakeErrors struct{ r *Reflector }
+
+// Write implements io.Writer.
+func (h handshakeErrors) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("TLS handshake error")) {
+		h.r.tls.garbage.Add(1)
+	}
+	h.r.log.Debug("serving HTTP", "error", string(bytes.TrimSpace(line)))
+	return len(line), nil
+}
