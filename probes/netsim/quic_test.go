@@ -117,3 +117,48 @@ func TestQUICHandshakeTakesOneRoundTrip(t *testing.T) {
 		})
 	}
 }
+
+func TestQUICSurvivesRebinding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, edge, far := pair(t, State{Delay: 10 * ms}, State{Delay: 10 * ms})
+		server, client := certificate(t)
+		quicEcho(t, far, server)
+		pc, err := edge.ListenPacket(t.Context(), "udp", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pc.Close()
+		transport := &quic.Transport{Conn: pc}
+		defer transport.Close()
+		conn, err := transport.Dial(t.Context(), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:443")), client, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		edge.RebindAt(time.Second, netip.MustParseAddr("198.51.100.7"))
+		s, err := conn.OpenStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.CloseWithError(0, "")
+		var longer []time.Duration
+		for range 20 {
+			if _, err := io.WriteString(s, "hello"); err != nil {
+				t.Fatal(err)
+			}
+			_ = s.SetReadDeadline(time.Now().Add(2 * time.Second))
+			b := make([]byte, 5)
+			start := time.Now()
+			if _, err := io.ReadFull(s, b); err != nil || string(b) != "hello" {
+				t.Fatalf("at %v: %q, %v", n.Elapsed(), b, err)
+			}
+			if rtt := time.Since(start); rtt != 20*ms {
+				longer = append(longer, rtt)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		// The answer to the first data from the new address goes to the old one, and again after the new one is validated.
+		if len(longer) != 1 || longer[0] < 40*ms || longer[0] > 200*ms {
+			t.Errorf("round trips other than 20 ms: %v, want one that spans the validation of the new address", longer)
+		}
+	})
+}

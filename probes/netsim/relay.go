@@ -41,10 +41,9 @@ type RelayConfig struct {
 
 // Relay forwards the traffic of real sockets through a Path, in real time, without privileges.
 type Relay struct {
-	config RelayConfig
-	addr   net.Addr
-	close  func() error
-	serve  func(ctx context.Context) error
+	addr  net.Addr
+	close func() error
+	serve func(ctx context.Context) error
 }
 
 // Addr is where the relay listens, as host:port.
@@ -111,7 +110,7 @@ func RelayUDP(ctx context.Context, config RelayConfig) (*Relay, error) {
 		return nil, fmt.Errorf("opening relay: %w", err)
 	}
 	u := &udpRelay{config: c, clients: pc.(*net.UDPConn), flows: map[string]*flow{}, up: relayScheduler(), down: relayScheduler()}
-	return &Relay{config: c, addr: pc.LocalAddr(), close: pc.Close, serve: u.run}, nil
+	return &Relay{addr: pc.LocalAddr(), close: pc.Close, serve: u.run}, nil
 }
 
 const (

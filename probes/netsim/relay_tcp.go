@@ -32,7 +32,7 @@ func RelayTCP(ctx context.Context, config RelayConfig) (*Relay, error) {
 		return nil, fmt.Errorf("opening relay: %w", err)
 	}
 	t := &tcpRelay{config: c, listener: l}
-	return &Relay{config: c, addr: l.Addr(), close: l.Close, serve: t.run}, nil
+	return &Relay{addr: l.Addr(), close: l.Close, serve: t.run}, nil
 }
 
 // tcpRelay forwards connections.

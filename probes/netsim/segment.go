@@ -41,8 +41,8 @@ func (l *Link) segmentSize(now time.Duration) int {
 
 // segment passes stream bytes through the link. Where the queue has no room, wait is how long until it has, and nothing
 // was passed. Otherwise arrival is when the bytes come out: lost ones are sent again after the attempt's time-out, doubled
-// each time, until one gets through; repetitions take no capacity. An outage is a loss. Segments without bytes (SYN, FIN,
-// RST) always find room.
+// each time, until one gets through; repetitions take no capacity. An outage is a loss, and the share of loss is per segment,
+// bursts averaged. Segments without bytes (SYN, FIN, RST) always find room.
 func (l *Link) segment(now time.Duration, size int, a attempt) (arrival, wait time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
