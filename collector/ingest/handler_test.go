@@ -253,14 +253,13 @@ func FuzzWrite(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	folder := f.TempDir()
+	h, err := New(Defaults(), Deps{Queue: q, Folder: f.TempDir(), Access: access.Open(), Log: log})
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, query, body string) {
 		if strings.ContainsAny(query, " \r\n\x00") || len(body) > 1<<16 {
 			return
-		}
-		h, err := New(Defaults(), Deps{Queue: q, Folder: folder, Access: access.Open(), Log: log})
-		if err != nil {
-			t.Fatal(err)
 		}
 		first := wire.Decode([]byte(body), wire.Options{Now: time.Unix(1, 0)})
 		b, err := destination{precision: wire.Nanosecond}.batch(fromText(body), first, first.Results)
