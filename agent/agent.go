@@ -81,7 +81,8 @@ type Agent struct {
 	latest  map[string]*probes.Result // by probe, for the page
 }
 
-// New makes an agent. It checks that everything in the configuration can be built, and opens nothing.
+// New makes an agent. It checks that everything in the configuration can be built; of what that names it reads only the files with
+// secrets and authorities.
 func New(c *Config, d Deps) (*Agent, error) {
 	if d.Log == nil {
 		d.Log = slog.New(slog.DiscardHandler)

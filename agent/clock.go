@@ -22,23 +22,46 @@ func clockSet() time.Time { return time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // clock watches the wall clock against the monotonic one. It is safe for concurrent use.
 type clock struct {
-	wall func() time.Time // the wall clock; tests shift it
+	wall  func() time.Time     // the wall clock; tests shift it
+	slept func() time.Duration // how long the host slept since it was started; tests let it sleep
 
-	mu       sync.Mutex
-	lastMono time.Time
-	lastWall time.Time
-	steps    []step
+	mu        sync.Mutex
+	lastMono  time.Time
+	lastWall  time.Time
+	lastSlept time.Duration
+	steps     []step
 }
 
-// step is a jump of the wall clock by an amount, somewhere between two moments of the monotonic clock.
+// step is a jump of the wall clock by an amount, or a sleep of the host, somewhere between two moments of the monotonic
+// clock, which stands still while the host sleeps.
 type step struct {
 	after, until time.Time
-	by           time.Duration
+	by           time.Duration // of the wall clock against the time that really passed
+	slept        time.Duration
+}
+
+// flags are what the step makes of a measurement that it falls into.
+func (s step) flags() (q probes.Quality) {
+	if s.by != 0 {
+		q |= probes.ClockStepped
+	}
+	if s.slept != 0 {
+		q |= probes.Suspended
+	}
+	return q
+}
+
+// substantial leaves out what is no more than the resolution of the clocks.
+func substantial(d time.Duration) time.Duration {
+	if d.Abs() < stepThreshold {
+		return 0
+	}
+	return d
 }
 
 func newClock() *clock {
-	c := &clock{wall: func() time.Time { return time.Now().Round(0) }}
-	c.lastMono, c.lastWall = time.Now(), c.wall()
+	c := &clock{wall: func() time.Time { return time.Now().Round(0) }, slept: hostSlept}
+	c.lastMono, c.lastWall, c.lastSlept = time.Now(), c.wall(), c.slept()
 	return c
 }
 
@@ -46,16 +69,15 @@ func newClock() *clock {
 func (c *clock) look() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	mono, wall := time.Now(), c.wall()
-	by := wall.Sub(c.lastWall) - mono.Sub(c.lastMono)
-	if by.Abs() < stepThreshold {
-		by = 0
-	} else {
-		c.steps = append(c.steps, step{c.lastMono, mono, by})
+	mono, wall, asleep := time.Now(), c.wall(), c.slept()
+	s := step{after: c.lastMono, until: mono, slept: substantial(asleep - c.lastSlept)}
+	s.by = substantial(wall.Sub(c.lastWall) - mono.Sub(c.lastMono) - s.slept)
+	if s.flags() != 0 {
+		c.steps = append(c.steps, s)
 		c.steps = slices.Delete(c.steps, 0, max(0, len(c.steps)-maxSteps))
 	}
-	c.lastMono, c.lastWall = mono, wall
-	return by
+	c.lastMono, c.lastWall, c.lastSlept = mono, wall, asleep
+	return s.by
 }
 
 // stamp looks at the clocks at the end of a measurement and flags its result, which is the caller's own copy.
@@ -71,7 +93,7 @@ func (c *clock) stamp(r *probes.Result) {
 	defer c.mu.Unlock()
 	for _, s := range c.steps {
 		if s.until.After(began) && s.after.Before(now) {
-			r.Quality |= probes.ClockStepped
+			r.Quality |= s.flags()
 		}
 	}
 	if c.lastWall.Before(clockSet()) {
@@ -86,7 +108,7 @@ func (c *clock) isSet() bool {
 	return !c.lastWall.Before(clockSet())
 }
 
-// since is how far the wall clock has stepped since a moment, all steps added.
+// since is how far the wall clock has stepped since a moment, all steps added; it goes on by itself while the host sleeps.
 func (c *clock) since(moment time.Time) (by time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

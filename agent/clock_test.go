@@ -12,7 +12,8 @@ import (
 func stepped(offset *time.Duration) *clock {
 	c := newClock()
 	c.wall = func() time.Time { return time.Now().Round(0).Add(*offset) }
-	c.lastWall = c.wall()
+	c.slept = func() time.Duration { return 0 }
+	c.lastWall, c.lastSlept = c.wall(), 0
 	return c
 }
 
@@ -51,6 +52,31 @@ func TestClockFlagsSteps(t *testing.T) {
 	})
 }
 
+func TestClockTellsSleepFromSteps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		offset, slept := 30*365*24*time.Hour, time.Duration(0)
+		c := stepped(&offset)
+		c.slept = func() time.Duration { return slept }
+		time.Sleep(10 * time.Second)
+		slept, offset = time.Hour, offset+time.Hour // the wall clock goes on while the host sleeps
+		r := measured(10 * time.Second)
+		if c.stamp(r); r.Quality != probes.Suspended || len(r.Events) != 0 {
+			t.Errorf("a sleep: %v, %v", r.Quality, r.Events)
+		}
+		time.Sleep(10 * time.Second)
+		slept, offset = 2*time.Hour, offset+time.Hour-time.Minute
+		r = measured(5 * time.Second)
+		if c.stamp(r); r.Quality != probes.Suspended|probes.ClockStepped || r.Events[0].Detail != "the wall clock stepped by -60.000 s" {
+			t.Errorf("a sleep and a step: %v, %v", r.Quality, r.Events)
+		}
+		time.Sleep(10 * time.Second)
+		r = measured(5 * time.Second)
+		if c.stamp(r); r.Quality != 0 {
+			t.Errorf("after both: %v", r.Quality)
+		}
+	})
+}
+
 func TestResultsOfAnUnsetClockAreRedated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		offset := -30 * 365 * 24 * time.Hour // 1970
@@ -68,6 +94,9 @@ func TestResultsOfAnUnsetClockAreRedated(t *testing.T) {
 			t.Errorf("a result without a date went on: %v", got)
 		}
 		time.Sleep(time.Minute)
+		slept := time.Hour
+		c.slept = func() time.Duration { return slept }
+		offset += slept                     // which the wall clock shows by itself
 		offset += 56 * 365 * 24 * time.Hour // NTP
 		late := measured(10 * time.Second)
 		c.stamp(late)

@@ -30,7 +30,7 @@ func (c *changes) unlock() { <-c.turn }
 var errNotRunning = errors.New("the agent is not measuring now: start it anew")
 
 // Reload puts another configuration in force while Run measures. Probes that did not change keep running; those that did,
-// and the uplink when its section did, are stopped and started anew. What cannot change in a running agent, and what
+// and the uplink when its section or a file it names may have, are stopped and started anew. What cannot change in a running agent, and what
 // cannot be built, is an error, and then the old configuration stays in force as a whole. Reload waits for the probes that
 // it stops. It is safe for concurrent use.
 func (a *Agent) Reload(c *Config) error {
@@ -71,7 +71,8 @@ func (a *Agent) reload(c *Config) error {
 			a.start(a.changes.ctx, j)
 		}
 	}
-	if old.Uplink != c.Uplink {
+	// A file that is named may hold something else by now: a token that was renewed.
+	if old.Uplink != c.Uplink || c.Uplink.TokenFile != "" || c.Uplink.CA != "" {
 		a.swapLink(up)
 	}
 	return nil
