@@ -18,8 +18,8 @@
 //	control: {"stop":...}             --->
 //	                                  <---  control: {"report":{"final":true,...}}
 //
-// A session in which nothing moves for five seconds is over for both ends. The far end ends it too when the time or the
-// bytes that were agreed on are used up, so that a client that vanished holds nothing.
+// A session in which nothing arrives for five seconds is over, for the client as for the far end, which ends it too when the
+// time or the bytes that were agreed on are used up: a client that vanished holds nothing.
 //
 // # QUIC sessions
 //

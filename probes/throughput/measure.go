@@ -12,8 +12,9 @@ import (
 
 // meter follows one direction of a measurement. It is safe for concurrent use.
 type meter struct {
-	way     probes.Direction
-	counter *counter // what the receiver has counted, as far as it is known here
+	way      probes.Direction
+	counter  *counter      // what the receiver has counted, as far as it is known here
+	interval time.Duration // between two samples
 
 	mu       sync.Mutex
 	samples  series
@@ -22,11 +23,17 @@ type meter struct {
 	sender   *senderState // the latest
 }
 
-// add takes down the receiver's count at one moment. What is not later than the sample before is left out.
+// add takes down the receiver's count at one moment. What is not later than the sample before is left out; what follows it
+// closely, as the last count does, takes its place, because a rate over next to no time is noise.
 func (m *meter) add(s sample) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if s.at > m.samples.before(len(m.samples)).at {
+	n := len(m.samples)
+	switch {
+	case s.at <= m.samples.before(n).at:
+	case n > 0 && s.at-m.samples.before(n-1).at < m.interval*3/2:
+		m.samples[n-1] = s
+	default:
 		m.samples = append(m.samples, s)
 	}
 }
@@ -48,6 +55,7 @@ type measurement struct {
 	address string                  // of the far end, for errors
 	start   time.Time
 	meters  []*meter
+	looks   looks
 	// sample is called each interval before the meters are looked at, and reads what is counted on this side.
 	sample func(at time.Duration)
 }
@@ -55,7 +63,7 @@ type measurement struct {
 func newMeasurement(c Config, rec *probes.Recorder, fail context.CancelCauseFunc) *measurement {
 	m := &measurement{config: c, rec: rec, fail: fail}
 	for _, way := range c.ways() {
-		m.meters = append(m.meters, &meter{way: way, counter: newCounter(c.target())})
+		m.meters = append(m.meters, &meter{way: way, counter: newCounter(c.target()), interval: c.Interval})
 		rec.Add(probes.Transferred, way, 0)
 	}
 	return m
@@ -133,7 +141,7 @@ func (m *measurement) watch(ctx context.Context) (why string, err error) {
 		switch now := m.total(); {
 		case full.done():
 			return m.limitName(), nil
-		case m.settled():
+		case m.looks.enough(m.settled()):
 			m.rec.Flag(probes.StoppedEarly)
 			return bySettled, nil
 		case now > moved:

@@ -28,8 +28,8 @@ func (r *quicRun) flow(ctx context.Context) {
 					var err error
 					if m.way == probes.Up {
 						err = r.upload(ctx, l.conn, out)
-					} else if err = r.download(ctx, l.conn, part(r.share(i), j, r.config.Streams)); err == nil {
-						err = io.EOF
+					} else if err = r.download(ctx, l.conn, part(r.share(i), j, r.config.Streams)); err == nil && r.config.target() == 0 {
+						err = io.EOF // with a limit, streams end one by one as it is used up
 					}
 					r.ended(ctx, m.way == probes.Up, err)
 				})

@@ -88,11 +88,10 @@ func (s *server) servePerf(ctx context.Context, c *quic.Conn) error {
 	return err
 }
 
-// attach makes c the one connection of the session, which begins now.
+// attach makes c the one connection of the session. Its streams need not be waited for: they come as they are wanted.
 func (s *session) attach(c *quic.Conn) {
 	s.state = func() senderState { return stateOfQUIC(c) }
-	s.begun = time.Now()
-	close(s.started)
+	close(s.ready)
 }
 
 // accept serves the streams of the draft until ctx ends or the connection does, and counts them. All that it starts is in
@@ -105,7 +104,10 @@ func (s *session) accept(ctx context.Context, c *quic.Conn, streams *sync.WaitGr
 				return // the connection or the session is over
 			}
 			opened.Add(1)
-			streams.Go(func() { s.answer(st, func() (perfSender, error) { return st, nil }) })
+			streams.Go(func() {
+				s.answer(st, func() (perfSender, error) { return st, nil })
+				_ = st.Close() // for a stream that asked for nothing; the others are closed or canceled already
+			})
 		}
 	})
 	streams.Go(func() {
@@ -134,7 +136,7 @@ func (s *session) answer(in io.Reader, reply func() (perfSender, error)) {
 	var head [perfHeader]byte
 	_, err := io.ReadFull(in, head[:])
 	if err != nil {
-		return // "a stream that ends before its header is ignored"; the connection's end frees it
+		return // a stream that ends before its header asks for nothing
 	}
 	if err := drain(in, make([]byte, quicReadSize), s.received); err != nil {
 		return

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	mrand "math/rand/v2"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -35,7 +37,14 @@ func FarEnd(log *slog.Logger) farend.Service { return FarEndWithin(DefaultLimits
 
 // FarEndWithin answers throughput tests within the limits.
 func FarEndWithin(limits Limits, log *slog.Logger) farend.Service {
-	s := &server{limits: limits, log: log, epoch: time.Now(), block: newBlock(uint64(time.Now().UnixNano())), sessions: map[string]*session{}}
+	return newServer(limits, log).service()
+}
+
+func newServer(limits Limits, log *slog.Logger) *server {
+	return &server{limits: limits, log: log, epoch: time.Now(), block: newBlock(mrand.Uint64()), sessions: map[string]*session{}}
+}
+
+func (s *server) service() farend.Service {
 	return farend.Service{
 		Name:    "throughput",
 		Streams: map[string]func(context.Context, net.Conn) error{farend.PreambleGoodput: s.serve},
@@ -67,7 +76,8 @@ type session struct {
 
 	ctx     context.Context // ends with the session
 	end     context.CancelCauseFunc
-	started chan struct{} // closed when all streams are there
+	ready   chan struct{} // closed when all streams are there
+	started chan struct{} // closed when data may flow: behind the start message, which would wait in its queue otherwise
 	begun   time.Time     // valid once started is closed
 
 	mu      sync.Mutex
@@ -122,7 +132,8 @@ func (s *server) admit(ctx context.Context, end context.CancelCauseFunc, o open)
 		return "", nil, no(probes.Busy, "%d tests are running, as many as are granted at a time: come back later", len(s.sessions))
 	}
 	sess := &session{
-		open: o, missing: o, received: newCounter(o.Limit), epoch: s.epoch, ctx: ctx, end: end, started: make(chan struct{}),
+		open: o, missing: o, received: newCounter(o.Limit), epoch: s.epoch, ctx: ctx, end: end,
+		ready: make(chan struct{}), started: make(chan struct{}),
 		out: &sender{block: s.block, budget: newBudget(o.Limit), sent: newCounter(0)},
 	}
 	id = rand.Text()
@@ -166,8 +177,8 @@ func (s *server) stream(ctx context.Context, c net.Conn, d data) error {
 		}
 	}
 	abort(c)
-	if sess.ctx.Err() != nil {
-		return nil // how a stream ends in an ended session says nothing
+	if sess.ctx.Err() != nil || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return nil // the session has ended, or the client drops its streams and its word for it is still on the way
 	}
 	return err
 }
@@ -194,8 +205,7 @@ func (s *session) bind(c net.Conn, up bool) error {
 		s.sending = append(s.sending, c)
 	}
 	if s.missing.Up+s.missing.Down == 0 {
-		s.begun = time.Now()
-		close(s.started)
+		close(s.ready)
 	}
 	return nil
 }
@@ -214,11 +224,13 @@ func (s *session) askKernel() {
 	}
 }
 
-// report is what there is to say now.
-func (s *session) report(final bool) *report {
+// report is what there is to say now, with the state of the sending transport on demand.
+func (s *session) report(withState, final bool) *report {
 	r := &report{Elapsed: time.Since(s.begun), Received: s.received.total.Load(), Sent: s.out.sent.total.Load(), Final: final}
-	if state := s.state(); state.Sockets > 0 {
-		r.Sender = &state
+	if withState {
+		if state := s.state(); state.Sockets > 0 {
+			r.Sender = &state
+		}
 	}
 	return r
 }

@@ -1,0 +1,243 @@
+package throughput
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/probetest"
+)
+
+// loopback is the host's own network, on the loopback interface.
+type loopback struct{}
+
+func (loopback) Resolve(context.Context, string) ([]netip.Addr, error) {
+	return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
+}
+
+func (loopback) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, network, address)
+}
+
+func (loopback) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
+	return (&net.ListenConfig{}).ListenPacket(ctx, network, address)
+}
+
+func (loopback) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(ctx, network, address)
+}
+
+// kernelPair is the two ends of a TCP connection of the kernel.
+func kernelPair(t *testing.T) (a, b net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	a, err = net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err = l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = a.Close()
+		_ = b.Close()
+	})
+	return a, b
+}
+
+// TestReceiveCountsWhatWasSent compares the count of bytes that the kernel drops unread with the count of those written,
+// and with TCP's own count on Linux.
+func TestReceiveCountsWhatWasSent(t *testing.T) {
+	for _, size := range []int{0, 1, 1000, blockSize - 1, 200 << 20} {
+		a, b := kernelPair(t)
+		sent := newCounter(0)
+		var sending sync.WaitGroup
+		sending.Go(func() {
+			s := &sender{block: newBlock(1), budget: newBudget(int64(size)), sent: sent}
+			if size > 0 {
+				if err := s.send(a); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := a.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Error(err)
+			}
+		})
+		received := newCounter(0)
+		if err := receive(b, received); err != nil {
+			t.Error(err)
+		}
+		sending.Wait()
+		if got := received.total.Load(); got != int64(size) || sent.total.Load() != int64(size) {
+			t.Errorf("sent %d of %d bytes, received %d", sent.total.Load(), size, got)
+		}
+		if state, ok := stateOf(a); ok && state.SentBytes-state.RetransmittedBytes != int64(size) {
+			t.Errorf("the kernel says that it sent %d bytes and %d again, want %d", state.SentBytes, state.RetransmittedBytes, size)
+		}
+	}
+}
+
+// TestReceiveReadsNoFurtherThanAsked: what is dropped unread is counted even when it comes in small pieces with pauses
+// decided by the receiver.
+func TestReceiveCountsEachPiece(t *testing.T) {
+	a, b := kernelPair(t)
+	received := newCounter(3000)
+	done := make(chan error, 1)
+	go func() { done <- receive(b, received) }()
+	for range 3 {
+		if _, err := a.Write(make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-received.full // blocks for ever, and fails the test by its time limit, if a byte is missed
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil || received.total.Load() != 3000 {
+		t.Errorf("received %d bytes, %v", received.total.Load(), err)
+	}
+}
+
+func TestReceiveEndsWithItsDeadline(t *testing.T) {
+	_, b := kernelPair(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	release := interruptible(ctx, b)
+	done := make(chan error, 1)
+	go func() { done <- receive(b, newCounter(0)) }()
+	cancel()
+	err := <-done
+	release()
+	if probes.Classify(err) != probes.Timeout {
+		t.Errorf("ended by %v, want the deadline", err)
+	}
+}
+
+func TestCongestionControl(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("congestion control is chosen on Linux only")
+	}
+	a, _ := kernelPair(t)
+	if err := useCongestionControl(a, "reno"); err != nil {
+		t.Fatal(err)
+	}
+	if state, ok := stateOf(a); !ok || state.CongestionControl != "reno" {
+		t.Errorf("in use is %q, %v; want reno", state.CongestionControl, ok)
+	}
+	if err := useCongestionControl(a, "nosuch"); err == nil {
+		t.Error("a congestion control that does not exist was accepted")
+	}
+}
+
+// serveLoopback serves both transports on ports of its own until the test ends.
+func serveLoopback(t *testing.T) (s *server, tcp, udp uint16) {
+	t.Helper()
+	s = newServer(DefaultLimits(), slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer c.Close()
+				if _, err := io.ReadFull(c, make([]byte, farend.PreambleSize)); err == nil {
+					_ = s.serve(ctx, c)
+				}
+			})
+		}
+	})
+	serving.Go(func() {
+		if err := serveQUICOn(ctx, pc, s.service(), ALPNLoad); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(l.Close(), pc.Close()); err != nil {
+			t.Error(err)
+		}
+		serving.Wait()
+	})
+	return s, uint16(l.Addr().(*net.TCPAddr).Port), uint16(pc.LocalAddr().(*net.UDPAddr).Port)
+}
+
+// TestLoopback transfers a fixed volume over real sockets: what is published is what was agreed on, to the byte, and the
+// kernel's own figures come with it.
+func TestLoopback(t *testing.T) {
+	_, tcp, udp := serveLoopback(t)
+	for _, transport := range []string{"tcp", "quic"} {
+		for _, direction := range []string{"down", "up", "both"} {
+			t.Run(transport+" "+direction, func(t *testing.T) {
+				c := defaults()
+				c.Transport, c.Direction, c.Streams, c.Volume = transport, direction, 4, 20_000_003
+				c.Duration = time.Minute
+				target := probes.Target{Host: "localhost", Port: tcp}
+				if transport == "quic" {
+					target.Port = udp
+				}
+				probe, err := build(c, probetest.Env(t, loopback{}), target)
+				if err != nil {
+					t.Fatal(err)
+				}
+				rec := probes.NewRecorder()
+				if err := probe.Measure(t.Context(), rec); err != nil {
+					t.Fatal(err)
+				}
+				r := rec.Snapshot()
+				for _, way := range c.ways() {
+					if got := r.Values["transferred_"+way.String()+"_bytes"]; got != 20_000_003 {
+						t.Errorf("transferred_%s %v bytes, want 20000003", way, got)
+					}
+					if got := r.Values["goodput_"+way.String()+"_bytes_per_second"]; got <= 0 {
+						t.Errorf("goodput_%s %v", way, got)
+					}
+				}
+				if runtime.GOOS == "linux" && (r.Info["congestion_control"] == "" || r.Values["transport_rtt_seconds"] <= 0) {
+					t.Errorf("the transport's own view is missing: %v, %v", r.Info, r.Values)
+				}
+			})
+		}
+	}
+}
+
+func TestUnknownCongestionControlIsRefused(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("congestion control is chosen on Linux only")
+	}
+	_, tcp, _ := serveLoopback(t)
+	for _, direction := range []string{"down", "up"} {
+		c := defaults()
+		c.Direction, c.CongestionControl = direction, "nosuch"
+		probe, err := build(c, probetest.Env(t, loopback{}), probes.Target{Host: "localhost", Port: tcp})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := probe.Measure(t.Context(), probes.NewRecorder()); probes.Classify(err) != probes.Invalid {
+			t.Errorf("%s: %v, want the outcome invalid", direction, err)
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package throughput
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"math"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/netsim"
+	"github.com/nrprobe/nrprobe/probes/probetest"
+)
+
+// world is an edge device and a far end on an emulated link.
+type world struct {
+	t        *testing.T
+	net      *netsim.Network
+	edge     *netsim.Host
+	server   *server
+	handlers atomic.Int32 // connections being served
+	kill     context.CancelFunc
+	serving  sync.WaitGroup
+}
+
+// newWorld starts a far end for TCP and QUIC within limits, with the ALPN protocols named, or else all.
+func newWorld(t *testing.T, link netsim.Profile, limits Limits, protocols ...string) *world {
+	t.Helper()
+	w := &world{t: t, net: netsim.New(1), server: newServer(limits, slog.New(slog.DiscardHandler))}
+	w.edge = w.net.Host("edge", "10.0.0.1")
+	far := w.net.Host(probetest.FarName, probetest.FarAddress4)
+	w.net.Connect(w.edge, far, link, link)
+	var ctx context.Context
+	ctx, w.kill = context.WithCancel(context.Background())
+	l, err := far.Listen(ctx, "tcp", ":8620")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.serving.Go(func() { w.accept(ctx, l) })
+	if protocols == nil {
+		protocols = []string{ALPNLoad, farend.ALPNPerf}
+	}
+	w.serving.Go(func() {
+		if err := serveQUIC(ctx, far, w.server.service(), protocols...); err != nil {
+			t.Error(err)
+		}
+	})
+	context.AfterFunc(ctx, func() { _ = l.Close() })
+	t.Cleanup(func() {
+		w.kill()
+		w.serving.Wait()
+		if err := w.net.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	synctest.Wait()
+	return w
+}
+
+func (w *world) accept(ctx context.Context, l net.Listener) {
+	handle := w.server.service().Streams[farend.PreambleGoodput]
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		w.handlers.Add(1)
+		w.serving.Go(func() {
+			defer w.handlers.Add(-1)
+			defer c.Close()
+			if _, err := io.ReadFull(c, make([]byte, farend.PreambleSize)); err == nil {
+				_ = handle(ctx, c) // its errors are what many of these tests bring about
+			}
+		})
+	}
+}
+
+// measure runs one probe against the far end.
+func (w *world) measure(ctx context.Context, change func(*Config)) *probes.Result {
+	w.t.Helper()
+	c := defaults()
+	change(&c)
+	target, err := probes.ParseTarget(probetest.FarName, farend.StreamPort)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	probe, err := build(c, probetest.Env(w.t, w.edge), target)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var result *probes.Result
+	(&probes.Runner{}).Run(ctx, probes.Job{Kind: "throughput", Probe: probe, Timeout: c.Timeout()}, func(r *probes.Result) { result = r })
+	if n := w.edge.Sockets(); n > 0 {
+		w.t.Errorf("%d sockets are left open", n)
+	}
+	return result
+}
+
+// checkFree holds that the far end has let go of everything.
+func (w *world) checkFree() {
+	w.t.Helper()
+	w.server.mu.Lock()
+	defer w.server.mu.Unlock()
+	if n, m := len(w.server.sessions), w.handlers.Load(); n > 0 || m > 0 {
+		w.t.Errorf("the far end still holds %d sessions and %d connections", n, m)
+	}
+}
+
+// mbit10 is a link of 10 Mbit/s: 1,250,000 bytes per second each way, 20 ms of round trip and a queue of 50 ms.
+func mbit10() netsim.State {
+	return netsim.State{Delay: 10 * time.Millisecond, Rate: 1.25e6, Queue: 62_500}
+}
+
+const segment = 1448 // what the emulated link carries at once
+
+// reportSize is the most that a report without the transport's state has in an emulated session.
+const reportSize = 75
+
+// TestGoodputIsTheLinksRate: the emulated link's rate is one of payload, and it is full from the first byte on, so that
+// between two samples there pass as many bytes as the rate says, give or take the segment that arrives in between; less,
+// downwards, the reports: one a second, or one each interval when there is an upload to report.
+func TestGoodputIsTheLinksRate(t *testing.T) {
+	for _, direction := range []string{"down", "up", "both"} {
+		for _, streams := range []int{1, 4, 64} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, mbit10(), DefaultLimits())
+				r := w.measure(t.Context(), func(c *Config) { c.Direction, c.Streams = direction, streams })
+				if r.Outcome != probes.OK {
+					t.Fatalf("%s: outcome %s: %s", direction, r.Outcome, r.Error)
+				}
+				for _, way := range []string{"down", "up"} {
+					rate, measured := r.Values["goodput_"+way+"_bytes_per_second"]
+					if measured != (direction == way || direction == "both") {
+						t.Errorf("%s: goodput_%s measured: %v", direction, way, measured)
+					}
+					ramp := r.Values["ramp_"+way+"_seconds"]
+					if ramp > 0.1 {
+						t.Errorf("%s with %d streams: a ramp of %v s on a link that has none", direction, streams, ramp)
+					}
+					reports := 0.0
+					if way == "down" && direction == "down" {
+						reports = reportSize
+					} else if way == "down" {
+						reports = 10 * reportSize
+					}
+					if off := math.Abs(rate - 1.25e6); measured && off > 2*segment/(10-ramp)+reports {
+						t.Errorf("%s with %d streams: goodput_%s %v bytes/s, which is %v off", direction, streams, way, rate, off)
+					}
+				}
+			})
+		}
+	}
+}

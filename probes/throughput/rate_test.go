@@ -1,0 +1,140 @@
+package throughput
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// seriesOf makes a series with a sample each 100 ms from rates in bytes per second.
+func seriesOf(rates ...float64) series {
+	var s series
+	total := 0.0
+	for i, r := range rates {
+		total += r / 10
+		s = append(s, sample{at: time.Duration(i+1) * 100 * time.Millisecond, bytes: int64(total)})
+	}
+	return s
+}
+
+func repeat(n int, rate float64) []float64 {
+	rates := make([]float64, n)
+	for i := range rates {
+		rates[i] = rate
+	}
+	return rates
+}
+
+func TestRamp(t *testing.T) {
+	slowStart := []float64{1e5, 2e5, 4e5, 8e5}
+	for name, c := range map[string]struct {
+		rates []float64
+		ramp  int
+	}{
+		"none":                               {repeat(50, 1e6), 0},
+		"slow start":                         {append(slowStart, repeat(46, 1e6)...), 4},
+		"one sample":                         {[]float64{1e6}, 0},
+		"nothing arrived":                    {repeat(20, 0), 0},
+		"nothing arrived at first":           {append(repeat(15, 0), repeat(35, 1e6)...), 15},
+		"the link doubles after 4 s":         {append(repeat(40, 1e6), repeat(60, 2e6)...), 0},
+		"slow start, then the link doubles":  {append(append(slowStart, repeat(26, 1e6)...), repeat(70, 2e6)...), 4},
+		"the link halves":                    {append(append(slowStart, repeat(46, 1e6)...), repeat(50, 5e5)...), 3},
+		"an outage behind the ramp":          {append(append(slowStart, repeat(20, 1e6)...), append(repeat(10, 0), repeat(66, 1e6)...)...), 4},
+		"slow but steady growth is the ramp": {[]float64{100, 120, 144, 173, 207, 249, 299, 358, 430, 516}, 8},
+	} {
+		if got := seriesOf(c.rates...).ramp(); got != c.ramp {
+			t.Errorf("%s: the ramp has %d samples, want %d", name, got, c.ramp)
+		}
+	}
+}
+
+func TestMeanLeavesOutTheRamp(t *testing.T) {
+	s := seriesOf(append([]float64{1e5, 5e5}, repeat(10, 1e6)...)...)
+	if got := s.mean(s.ramp()); got != 1e6 {
+		t.Errorf("mean rate %v, want 1e6", got)
+	}
+	if got := s.mean(0); math.Abs(got-(1e5+5e5+1e7)/12) > 1 {
+		t.Errorf("mean rate over all %v", got)
+	}
+	if got := s.warm(250 * time.Millisecond); got != 2 {
+		t.Errorf("a warm-up of 250 ms holds %d samples, want 2", got)
+	}
+	if got := s.warm(time.Minute); got != len(s)-1 {
+		t.Errorf("a warm-up longer than the series holds %d samples, want all but one", got)
+	}
+}
+
+// The quantiles are those of any table of Student's distribution.
+func TestStudentQuantile(t *testing.T) {
+	for p, want := range map[float64]float64{0.95: 1.8331, 0.975: 2.2622, 0.995: 3.2498} {
+		if got := studentQuantile(p, 9); math.Abs(got-want) > 0.003*want {
+			t.Errorf("quantile %v with 9 degrees of freedom: %v, want %v", p, got, want)
+		}
+	}
+}
+
+func TestSettled(t *testing.T) {
+	steady := seriesOf(repeat(19, 1e6)...)
+	if steady.settled(0, 0.05, 0.95) {
+		t.Error("settled after 1.9 s: batches would be shorter than 200 ms")
+	}
+	if steady = seriesOf(repeat(20, 1e6)...); !steady.settled(0, 0.05, 0.95) {
+		t.Error("a perfectly steady rate has not settled after 2 s")
+	}
+	if nothing := seriesOf(repeat(50, 0)...); nothing.settled(0, 0.05, 0.95) {
+		t.Error("settled though nothing arrived")
+	}
+	if growing := append(repeat(25, 1e6), repeat(25, 2e6)...); seriesOf(growing...).settled(0, 0.05, 0.95) {
+		t.Error("settled though the rate doubled half way")
+	}
+}
+
+// TestSettledCovers draws noisy rates and asks how often the mean at the moment of stopping is within the tolerance of the
+// true one.
+func TestSettledCovers(t *testing.T) {
+	const runs, tolerance = 1000, 0.05
+	random := rand.New(rand.NewPCG(7, 7))
+	within := 0
+	for range runs {
+		var s series
+		var l looks
+		total, noise := 0.0, 0.0
+		for i := 0; i < 300 && !l.enough(s.settled(0, tolerance, 0.95)); i++ {
+			noise = 0.5*noise + 0.15*random.NormFloat64() // neighbouring intervals depend on each other
+			total += max(0, 1e6*(1+noise)) / 10
+			s = append(s, sample{at: time.Duration(i+1) * 100 * time.Millisecond, bytes: int64(total)})
+		}
+		if math.Abs(s.mean(0)-1e6) <= tolerance*1e6 {
+			within++
+		}
+	}
+	if share := float64(within) / runs; share < 0.9 {
+		t.Errorf("in %.1f %% of the runs the mean is within the tolerance, want 90 %%", 100*share)
+	}
+}
+
+func TestMergeAddsUpConnections(t *testing.T) {
+	ms := time.Millisecond
+	m := newMerge(2)
+	if got := m.add(0, 1000*ms, sample{at: 1100 * ms, bytes: 100}); got != nil {
+		t.Errorf("a sum %v without the other connection", got)
+	}
+	got := m.add(1, 1050*ms, sample{at: 1150 * ms, bytes: 100})
+	if len(got) != 1 || got[0] != (sample{at: 100 * ms, bytes: 150}) {
+		t.Errorf("sums %v, want 150 bytes at 100 ms: the second connection had half of its 100 by then", got)
+	}
+	if got := m.add(1, 1050*ms, sample{at: 1350 * ms, bytes: 300}); got != nil {
+		t.Errorf("a sum %v without a report of the first connection", got)
+	}
+	if got := m.add(0, 1000*ms, sample{at: 1200 * ms, bytes: 200}); len(got) != 1 || got[0] != (sample{at: 200 * ms, bytes: 350}) {
+		t.Errorf("sums %v, want 350 bytes at 200 ms", got)
+	}
+	if got := m.add(0, 1000*ms, sample{at: 1200 * ms, bytes: 500}); got != nil || m.last(0) != 200 {
+		t.Errorf("a report for a moment that has one counted: %v", got)
+	}
+	got = m.add(0, 1000*ms, sample{at: 1300 * ms, bytes: 300})
+	if len(got) != 1 || got[0].bytes != 550 {
+		t.Errorf("sums %v, want 550 bytes", got)
+	}
+}
