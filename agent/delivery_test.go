@@ -9,6 +9,8 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +23,8 @@ import (
 // store is a server with the InfluxDB v2 write API that keeps what it got.
 type store struct {
 	mu     sync.Mutex
-	closed bool // takes nobody's token
+	closed bool   // takes nobody's token
+	token  string // the only one it takes; "" takes any
 	got    map[probes.ID]*probes.Result
 }
 
@@ -46,7 +49,7 @@ func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed || s.token != "" && r.Header.Get("Authorization") != "Token "+s.token {
 		http.Error(w, "no", http.StatusUnauthorized)
 		return
 	}
@@ -178,5 +181,39 @@ func TestReloadChangesTheUplink(t *testing.T) {
 	}
 	if written := a.box().Stats().Written; uint64(len(takes.results())) != written || len(refuses.results()) != 0 {
 		t.Errorf("%d results were kept, the new server has %d", written, len(takes.results()))
+	}
+}
+
+func TestReloadRenewsTheToken(t *testing.T) {
+	s, url := newStore(t)
+	s.token = "new"
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("old\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := newDiary()
+	kept := make(chan *probes.Result, 1000)
+	c := configOf(t, d, uplinkTo(url, t.TempDir()))
+	c.Uplink.TokenFile = file
+	a, err := New(c, Deps{Kinds: d.kinds(), Network: realNet, OnResult: func(r *probes.Result) { kept <- r }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- a.Run(ctx) }()
+	<-kept
+	if err := os.WriteFile(file, []byte("new\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Reload(c); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if written := a.box().Stats().Written; uint64(len(s.results())) != written {
+		t.Errorf("%d results were kept, the server has %d", written, len(s.results()))
 	}
 }
