@@ -104,13 +104,13 @@ func (r *Reflector) bindOne(ctx context.Context, s *sockets, p port, address str
 // explain says which port could not be opened, and where another is chosen.
 func explain(p port, address string, err error) error {
 	where := fmt.Sprintf("listening on %s %s for %s", p.network, address, p.key)
-	setting := fmt.Sprintf("%s.listen (--%s-listen)", p.key, p.key)
+	setting := p.key + ".listen in the configuration file (-c)"
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%s: the port is in use: stop what uses it, or choose another with %s: %w", where, setting, err)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("%s: ports below 1024 need root or CAP_NET_BIND_SERVICE: choose another with %s: %w", where, setting, err)
 	default:
-		return fmt.Errorf("%s, as %s says: %w", where, setting, err)
+		return fmt.Errorf("%s, as set by %s: %w", where, setting, err)
 	}
 }

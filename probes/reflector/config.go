@@ -62,7 +62,7 @@ func Defaults() Config {
 	}
 }
 
-// Validate implements configs.Validator.
+// Validate implements configs.Validator. That Data is missing is for New to say: callers have a default for it.
 func (c *Config) Validate(r *configs.Report, at configs.At) {
 	for _, p := range c.problems() {
 		r.Problem(at, p.key, p.text)
@@ -75,9 +75,6 @@ func (c *Config) problems() []problem {
 	var list []problem
 	if (c.CertFile == "") != (c.KeyFile == "") {
 		list = append(list, problem{"cert_file", "cert_file and key_file go together: give both or neither"})
-	}
-	if c.CertFile == "" && c.Data == "" && len(c.TLS.Addresses)+len(c.QUIC.Addresses) > 0 {
-		list = append(list, problem{"data", "TLS and QUIC need a certificate: name a folder to keep one in, or cert_file and key_file"})
 	}
 	for _, p := range c.ports() {
 		for _, address := range p.listen.Addresses {
@@ -100,6 +97,9 @@ func (c *Config) check() error {
 			p.text = p.key + ": " + p.text
 		}
 		errs = append(errs, errors.New(p.text))
+	}
+	if c.CertFile == "" && c.Data == "" && len(c.TLS.Addresses)+len(c.QUIC.Addresses) > 0 {
+		errs = append(errs, errors.New("data: TLS and QUIC need a certificate: name a folder to keep one in, or cert_file and key_file"))
 	}
 	return errors.Join(errs...)
 }

@@ -33,8 +33,8 @@ func TestPortsThatCannotBeOpened(t *testing.T) {
 	}
 	err = r.Run(t.Context())
 	for _, want := range []string{
-		"listening on tcp " + busy.Addr().String() + " for streams: the port is in use: stop what uses it, or choose another with streams.listen (--streams-listen)",
-		"listening on tcp 192.0.2.1:8443 for tls, as tls.listen (--tls-listen) says: ",
+		"listening on tcp " + busy.Addr().String() + " for streams: the port is in use: stop what uses it, or choose another with streams.listen in the configuration file (-c)",
+		"listening on tcp 192.0.2.1:8443 for tls, as set by tls.listen in the configuration file (-c): ",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got  %v\nwant %s", err, want)
@@ -66,7 +66,7 @@ func TestPrivilegedPortIsOptional(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "need root or CAP_NET_BIND_SERVICE: choose another with stamp.listen (--stamp-listen)") {
+		if err := r.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "need root or CAP_NET_BIND_SERVICE: choose another with stamp.listen in the configuration file (-c)") {
 			t.Errorf("%v: %v", addresses, err)
 		}
 	}

@@ -1,14 +1,14 @@
 package reflector
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -37,7 +37,7 @@ func (r *Reflector) serveTLS(ctx context.Context, l net.Listener) (stop func(con
 		ReadHeaderTimeout: 10 * time.Second, // as for a preamble
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          log.New(handshakeErrors{r}, "", 0),
+		ErrorLog:          slog.NewLogLogger(handshakeErrors{Handler: r.log.Handler(), stats: &r.tls}, slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
 	r.acceptors.Go(func() {
@@ -53,13 +53,21 @@ func (r *Reflector) serveTLS(ctx context.Context, l net.Listener) (stop func(con
 }
 
 // handshakeErrors counts what net/http says of connections that spoke no TLS; nobody else hears of them.
-type handshakeErrors struct{ r *Reflector }
+type handshakeErrors struct {
+	slog.Handler
+	stats *portStats
+}
 
-// Write implements io.Writer.
-func (h handshakeErrors) Write(line []byte) (int, error) {
-	if bytes.Contains(line, []byte("TLS handshake error")) {
-		h.r.tls.garbage.Add(1)
+// Enabled implements slog.Handler: what is not logged is counted all the same.
+func (h handshakeErrors) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle implements slog.Handler.
+func (h handshakeErrors) Handle(ctx context.Context, record slog.Record) error {
+	if strings.Contains(record.Message, "TLS handshake error") {
+		h.stats.garbage.Add(1)
 	}
-	h.r.log.Debug("serving HTTP", "error", string(bytes.TrimSpace(line)))
-	return len(line), nil
+	if !h.Handler.Enabled(ctx, record.Level) {
+		return nil
+	}
+	return h.Handler.Handle(ctx, record)
 }

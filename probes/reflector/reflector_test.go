@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,7 +44,9 @@ func packets(_ context.Context, pc net.PacketConn) error {
 func farEnds() []farend.Service {
 	log := slog.New(slog.DiscardHandler)
 	return []farend.Service{
-		{Name: "stamp", Packets: packets}, tcp.FarEnd(log), quic.FarEnd(log),
+		{Name: "stamp", Packets: packets},
+		tcp.FarEnd(log),
+		quic.FarEnd(log),
 		{Name: "http", HTTP: map[string]http.Handler{"GET /zeros": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 100)) })}},
 	}
 }
@@ -131,6 +134,9 @@ func TestProbesAcrossLoopback(t *testing.T) {
 	result := run(t, tcp.Kind(), env, addrs.Streams[0].String(), quick)
 	if result.Outcome != probes.OK || result.Values["packets_received"] != 10 {
 		t.Errorf("tcp: %s %s %v", result.Outcome, result.Error, result.Values)
+	}
+	if runtime.GOOS == "linux" && (result.Values["transport_rtt_seconds"] <= 0 || result.Values["congestion_window_bytes"] <= 0) {
+		t.Errorf("tcp: the kernel's own figures are missing: %v", result.Values)
 	}
 	result = run(t, tcp.Kind(), env, addrs.TLS[0].String(), func(c any) { c.(*tcp.Config).Count, c.(*tcp.Config).Echo = 1, false })
 	if result.Outcome != probes.OK {

@@ -93,8 +93,12 @@ func (k *KnownHosts) remember(name, pin string) error {
 	hosts[name] = knownHost{pin: pin, since: time.Now().UTC()}
 	text := formatKnownHosts(hosts)
 	// What would not be read back, for its size or for a host name with strange letters, must not get into the file.
-	if back, err := parseKnownHosts(text); err != nil || back[name].pin != pin {
-		return k.unwritable(fmt.Errorf("%q cannot be listed there (%v)", name, err))
+	back, err := parseKnownHosts(text)
+	if err == nil && back[name].pin != pin {
+		err = errors.New("it would be taken for a comment")
+	}
+	if err != nil {
+		return k.unwritable(fmt.Errorf("%q cannot be listed there: %w", name, err))
 	}
 	if err := writeFile(k.path, text, 0o600); err != nil {
 		return k.unwritable(err)
