@@ -8,7 +8,9 @@ import (
 	"github.com/nrprobe/nrprobe/configs/catalog"
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/quic"
 	"github.com/nrprobe/nrprobe/probes/stamp"
+	"github.com/nrprobe/nrprobe/probes/tcp"
 	"github.com/nrprobe/nrprobe/probes/throughput"
 )
 
@@ -16,6 +18,8 @@ import (
 func Kinds() catalog.Catalog[probes.Kind] {
 	return catalog.New("probe kind",
 		stamp.Kind(),
+		tcp.Kind(),
+		quic.Kind(),
 		throughput.Kind(),
 	)
 }
@@ -24,6 +28,8 @@ func Kinds() catalog.Catalog[probes.Kind] {
 func FarEnds(log *slog.Logger) []farend.Service {
 	return []farend.Service{
 		stamp.FarEnd(log),
+		tcp.FarEnd(log),
+		quic.FarEnd(log),
 		throughput.FarEnd(log),
 	}
 }
