@@ -154,7 +154,7 @@ func TestNATRebindingIsAnEventAndTheSessionGoesOn(t *testing.T) {
 func TestPacketsTheKernelRefusedAreNoLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPath(constant(10*ms), constant(10*ms))
-		p.refuse = func(n int) error {
+		p.refuse = func(_, n int) error {
 			if n >= 20 && n < 30 {
 				return syscall.ENOBUFS
 			}
@@ -184,7 +184,7 @@ func TestNothingComesBack(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p := newPath(lose(constant(0), span(0, 200)...), constant(0))
-			p.refuse = func(n int) error {
+			p.refuse = func(_, n int) error {
 				if c.refuse == syscall.ECONNREFUSED && n%2 == 0 {
 					return nil // the news comes with the next packet
 				}

@@ -13,18 +13,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openLink takes the connection over and returns how to use it and how to wait for the next packet's time: with stamps
-// and timers of the kernel on a socket of the kernel, and in user space, said in every result, otherwise.
-func openLink(conn net.Conn, clock *sessionClock, l *ledger, log *slog.Logger) (link, waiter) {
+// openLink takes the connection over: with stamps of the kernel on a socket of the kernel, and with stamps from user
+// space, as every result then says, otherwise.
+func openLink(conn net.Conn, clock *sessionClock, l *ledger, log *slog.Logger) link {
 	raw, err := rawConn(conn)
+	if err == nil {
+		err = setStamps(raw, stampArrivals|stampDepartures|nameDepartures)
+	}
 	if err != nil {
-		return newPlainLink(conn, clock), newTimerWaiter(clock)
+		log.Debug("packets are stamped in user space", "reason", err.Error())
+		return newPlainLink(conn, clock)
 	}
-	if err = setStamps(raw, stampArrivals|stampDepartures|nameDepartures); err != nil {
-		log.Info("packets are stamped in user space", "reason", err.Error())
-		return newPlainLink(conn, clock), newSleepWaiter(clock)
+	return newKernelLink(conn, raw, clock, l)
+}
+
+// newWaiter returns how to wait for the time of a packet on that connection. An emulated one has a time of its own,
+// which the kernel does not know.
+func newWaiter(conn net.Conn, clock *sessionClock) waiter {
+	if _, err := rawConn(conn); err != nil {
+		return newTimerWaiter(clock)
 	}
-	return newKernelLink(conn, raw, clock, l), newSleepWaiter(clock)
+	return newSleepWaiter(clock)
 }
 
 // linkBatch is how many packets are taken from the socket at once: more than arrive together unless the process did not

@@ -7,8 +7,11 @@ import (
 	"net"
 )
 
-// openLink takes the connection over and returns how to use it and how to wait for the next packet's time.
-func openLink(conn net.Conn, clock *sessionClock, _ *ledger, log *slog.Logger) (link, waiter) {
-	log.Debug("packets are stamped in user space: the system offers no other way")
-	return newPlainLink(conn, clock), newTimerWaiter(clock)
+// openLink takes the connection over, with stamps from user space.
+func openLink(conn net.Conn, clock *sessionClock, _ *ledger, log *slog.Logger) link {
+	log.Debug("packets are stamped in user space", "reason", "the system offers no other way that is made use of")
+	return newPlainLink(conn, clock)
 }
+
+// newWaiter returns how to wait for the time of a packet on that connection.
+func newWaiter(_ net.Conn, clock *sessionClock) waiter { return newTimerWaiter(clock) }

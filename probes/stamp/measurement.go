@@ -3,7 +3,9 @@ package stamp
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"runtime/debug"
 	"sync"
@@ -24,8 +26,10 @@ import (
 type measurement struct {
 	config *Config
 	clock  *sessionClock
-	link   link
+	line   line
+	dial   func(ctx context.Context) (net.Conn, error)
 	waiter waiter
+	log    *slog.Logger
 	rec    *probes.Recorder
 	random *rand.Rand
 	ledger *ledger
@@ -45,8 +49,9 @@ type measurement struct {
 
 // run measures until the end of the schedule, or until ctx ends.
 //
-// Liveness: two goroutines beside the caller's. The one that sends returns when the schedule or ctx ends; the one that
-// receives returns when the link is stopped. run stops both and waits for them.
+// Liveness: three goroutines beside the caller's. The one that sends returns when the schedule or ctx ends, the one that
+// keeps the line when ctx ends, at the latest dialLimit after; the one that receives when the line is stopped. run stops
+// all and waits for them.
 func (m *measurement) run(ctx context.Context) error {
 	m.fault = make(chan error, 1)
 	working, stop := context.WithCancel(ctx)
@@ -55,9 +60,10 @@ func (m *measurement) run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	workers.Go(func() { m.guard(m.receive) })
 	workers.Go(func() { m.guard(func() { m.send(working) }) })
+	workers.Go(func() { m.guard(func() { m.keep(working) }) })
 	err := m.account(ctx)
 	stop()
-	m.link.stop()
+	m.line.stop()
 	workers.Wait()
 	m.drain(err == nil)
 	return err
@@ -137,10 +143,11 @@ func (m *measurement) drain(complete bool) {
 	}
 }
 
-// receive takes down replies until the link is stopped.
+// receive takes down replies until the line is stopped.
 func (m *measurement) receive() {
+	link := m.line.current()
 	for failures := 0; ; {
-		a, err := m.link.receive()
+		a, err := link.receive()
 		switch {
 		case err == nil:
 			failures = 0
@@ -148,7 +155,11 @@ func (m *measurement) receive() {
 		case isTurnedAway(err):
 			m.turnedAway.Store(true)
 		case isStopped(err):
-			return
+			next, ok := m.line.reader(link)
+			if !ok {
+				return
+			}
+			link = next
 		default:
 			if failures++; failures == maxReadErrors {
 				m.fail(fmt.Errorf("receiving replies: %w", err))
@@ -185,6 +196,7 @@ func (m *measurement) take(a arrived) {
 	e := echo{seq: p.senderSeq, farSeq: p.seq, received: a.at, kernel: a.kernel, t2: p.t2, t3: p.t3, format: p.err.format(),
 		told: x.told, follows: x.follows, counts: x.counts}
 	m.clerk.meet(&p, &x)
+	m.line.answered.Store(int64(a.at))
 	if m.ledger.receive(&e) {
 		m.signal()
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -20,10 +21,15 @@ import (
 // delay of each copy that arrives; none means that the packet is lost.
 type path struct {
 	up, down rule
-	nat      func(n int) uint16 // the sender's port as the reflector sees it; nil for 40000 always
-	refuse   func(n int) error  // what the sender's kernel says to its n-th packet; nil for nothing
+	nat      func(n int) uint16        // the sender's port as the reflector sees it; nil for 40000 always
+	refuse   func(socket, n int) error // what the sender's kernel says to the n-th packet of a socket; nil for nothing
+	moves    bool                      // each new socket of the sender has another address
 
-	client, server *end
+	mu      sync.Mutex
+	server  *end
+	last    *end            // of the sender's sockets, the one that last sent
+	origin  map[string]*end // which of them sent from an address, as the reflector sees it
+	dialled int
 }
 
 type rule func(n int) []time.Duration
@@ -51,7 +57,7 @@ type datagram struct {
 // end is one side's socket: a net.Conn for the sender, a net.PacketConn for the reflector.
 type end struct {
 	inbox chan datagram
-	write func(p []byte) (int, error)
+	write func(p []byte, to net.Addr) (int, error)
 	local net.Addr
 
 	mu       sync.Mutex
@@ -64,31 +70,60 @@ var (
 )
 
 func newPath(up, down rule) *path {
-	p := &path{up: up, down: down}
-	p.client, p.server = p.end(senderIP, 40000), p.end(reflectorIP, 862)
-	sent, returned := 0, 0
-	p.client.write = func(b []byte) (int, error) {
-		n := sent
-		sent++
-		if p.refuse != nil {
-			if err := p.refuse(n); err != nil {
-				return 0, err
-			}
-		}
-		port := uint16(40000)
-		if p.nat != nil {
-			port = p.nat(n)
-		}
-		deliver(p.server, b, net.UDPAddrFromAddrPort(netip.AddrPortFrom(senderIP, port)), p.up(n))
-		return len(b), nil
-	}
-	p.server.write = func(b []byte) (int, error) {
+	p := &path{up: up, down: down, origin: map[string]*end{}}
+	p.server = p.end(reflectorIP, 862)
+	returned := 0
+	p.server.write = func(b []byte, to net.Addr) (int, error) {
 		n := returned
 		returned++
-		deliver(p.client, b, p.server.local, p.down(n))
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		client := p.last
+		if to != nil {
+			client = p.origin[to.String()]
+		}
+		deliver(client, b, p.server.local, p.down(n))
 		return len(b), nil
 	}
 	return p
+}
+
+// socket is a new one of the sender's, with an address of its own.
+func (p *path) socket() *end {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ip := senderIP
+	number := p.dialled
+	p.dialled++
+	for range number {
+		if p.moves {
+			ip = ip.Next()
+		}
+	}
+	port := uint16(40000 + number)
+	client := p.end(ip, port)
+	sent := 0
+	client.write = func(b []byte, _ net.Addr) (int, error) {
+		n := sent
+		sent++
+		if p.refuse != nil {
+			if err := p.refuse(number, n); err != nil {
+				return 0, err
+			}
+		}
+		seen := port
+		if p.nat != nil {
+			seen = p.nat(n)
+		}
+		from := net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, seen))
+		p.mu.Lock()
+		p.last = client
+		p.origin[from.String()] = client
+		p.mu.Unlock()
+		deliver(p.server, b, from, p.up(n))
+		return len(b), nil
+	}
+	return client
 }
 
 func (p *path) end(ip netip.Addr, port uint16) *end {
@@ -128,20 +163,24 @@ func (e *end) ReadFrom(b []byte) (int, net.Addr, error) {
 func (e *end) SetReadDeadline(time.Time) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	close(e.deadline)
+	select {
+	case <-e.deadline:
+	default:
+		close(e.deadline)
+	}
 	return nil
 }
 
-func (e *end) Write(b []byte) (int, error)               { return e.write(b) }
-func (e *end) WriteTo(b []byte, _ net.Addr) (int, error) { return e.write(b) }
-func (e *end) Close() error                              { return nil }
-func (e *end) LocalAddr() net.Addr                       { return e.local }
-func (e *end) RemoteAddr() net.Addr                      { return e.local }
-func (e *end) SetDeadline(time.Time) error               { return nil }
-func (e *end) SetWriteDeadline(time.Time) error          { return nil }
+func (e *end) Write(b []byte) (int, error)                { return e.write(b, nil) }
+func (e *end) WriteTo(b []byte, to net.Addr) (int, error) { return e.write(b, to) }
+func (e *end) Close() error                               { return nil }
+func (e *end) LocalAddr() net.Addr                        { return e.local }
+func (e *end) RemoteAddr() net.Addr                       { return e.local }
+func (e *end) SetDeadline(time.Time) error                { return nil }
+func (e *end) SetWriteDeadline(time.Time) error           { return nil }
 
 // Dial and the other methods make a path a probes.Network.
-func (p *path) Dial(context.Context, string, string) (net.Conn, error) { return p.client, nil }
+func (p *path) Dial(context.Context, string, string) (net.Conn, error) { return p.socket(), nil }
 
 func (p *path) Resolve(context.Context, string) ([]netip.Addr, error) {
 	return []netip.Addr{reflectorIP}, nil
@@ -212,3 +251,5 @@ func (e *end) reopen() {
 	defer e.mu.Unlock()
 	e.deadline = make(chan struct{})
 }
+
+func itoa(port uint16) string { return strconv.Itoa(int(port)) }

@@ -40,16 +40,19 @@ func (m *measurement) waitAndSend(ctx context.Context, at time.Duration) bool {
 	}
 	epoch := m.ledger.send(now, behind)
 	packet := m.template.depart(epoch + int64(now))
-	err := m.link.transmit(packet)
+	link := m.line.current()
+	err := link.transmit(packet)
 	if isTurnedAway(err) {
 		// The error is news of an earlier packet, and being told took it off the socket; this one did not leave yet.
 		m.turnedAway.Store(true)
-		err = m.link.transmit(packet)
+		err = link.transmit(packet)
 	}
 	if err != nil {
 		m.ledger.refuse()
 		m.refusal = err
+		return true
 	}
+	m.line.accepted.Store(int64(now))
 	return true
 }
 

@@ -23,23 +23,36 @@ type sender struct {
 
 // Measure implements probes.Probe.
 func (p *sender) Measure(ctx context.Context, rec *probes.Recorder) error {
-	addr, err := p.resolve(ctx)
+	m, err := p.measurement(rec)
 	if err != nil {
 		return err
 	}
-	conn, err := p.env.Net.Dial(ctx, "udp", netip.AddrPortFrom(addr, p.target.Port).String())
+	conn, err := p.dial(ctx)
 	if err != nil {
-		return fmt.Errorf("opening a UDP socket towards %s: %w", p.target.Text, err)
+		return err
 	}
-	m, err := p.measurement(conn, rec)
-	if err != nil {
-		return errors.Join(err, conn.Close())
+	m.waiter = newWaiter(conn, m.clock)
+	if err := m.connect(conn); err != nil {
+		return err
 	}
 	err = m.run(ctx)
-	if closing := m.link.close(); err == nil && closing != nil {
+	if closing := m.line.current().close(); err == nil && closing != nil {
 		err = fmt.Errorf("closing the socket: %w", closing)
 	}
 	return p.explain(m, err)
+}
+
+// dial opens a socket towards the reflector. It sends nothing but questions for its name.
+func (p *sender) dial(ctx context.Context) (net.Conn, error) {
+	addr, err := p.resolve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := p.env.Net.Dial(ctx, "udp", netip.AddrPortFrom(addr, p.target.Port).String())
+	if err != nil {
+		return nil, fmt.Errorf("opening a UDP socket towards %s: %w", p.target.Text, err)
+	}
+	return conn, nil
 }
 
 func (p *sender) resolve(ctx context.Context) (netip.Addr, error) {
@@ -53,8 +66,8 @@ func (p *sender) resolve(ctx context.Context) (netip.Addr, error) {
 	return addrs[0], nil
 }
 
-// measurement prepares one run on an open connection, which belongs to the measurement's link from then on.
-func (p *sender) measurement(conn net.Conn, rec *probes.Recorder) (*measurement, error) {
+// measurement prepares one run.
+func (p *sender) measurement(rec *probes.Recorder) (*measurement, error) {
 	// The environment's randomness may be drawn from by one goroutine only, and the schedule is drawn in another.
 	random := rand.New(rand.NewPCG(p.env.Rand.Uint64(), p.env.Rand.Uint64()))
 	sending, err := newSigner(p.secret)
@@ -71,12 +84,11 @@ func (p *sender) measurement(conn net.Conn, rec *probes.Recorder) (*measurement,
 	}
 	clock := newSessionClock()
 	m := &measurement{
-		config: &p.config, clock: clock, rec: rec, random: random,
+		config: &p.config, clock: clock, dial: p.dial, log: p.env.Log, rec: rec, random: random,
 		template: newTemplate(p.config.Size, sending, ssid, p.config.TLVs, random), sign: receiving,
 		ledger: &ledger{timeout: p.config.Wait, tolerance: p.config.tolerance()},
 		wake:   make(chan struct{}, 1),
 	}
-	m.link, m.waiter = openLink(conn, clock, m.ledger, p.env.Log)
 	m.clerk = &clerk{rec: rec, config: &p.config, clock: clock, template: m.template,
 		interruptions: interruptions{least: p.config.gap()}}
 	return m, nil
