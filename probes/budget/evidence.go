@@ -18,8 +18,9 @@ type Evidence struct {
 	Slices [][]float64
 	// Means are the finite values, or the means of the cells where only histograms are known, for criteria on means.
 	Means []float64
-	// Runs says that a cell is a whole run of a probe, not a packet.
-	Runs bool
+	// Runs says that a cell is a whole run of a probe, with a pause before the next; Coarse that values are no packets of
+	// one stream but windows, connections or runs.
+	Runs, Coarse bool
 	// Span is the time from the first to the last of it; 0 where the source had no times.
 	Span time.Duration
 	// Lost is how many of the values are packets or runs that never arrived.

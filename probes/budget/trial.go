@@ -190,7 +190,7 @@ func (f *Family) unfit(c *Criterion, e *Evidence) string {
 	if n, least := e.N(), c.needs(1-c.Confidence); n < float64(least) {
 		return fmt.Sprintf("%.0f samples are too few: %s at %s confidence needs at least %d", n, c.Statistic.Text, formatShare(c.Confidence), least)
 	}
-	if n := e.N(); n < MinStream && !e.Runs {
+	if n := e.N(); n < MinStream && !e.Coarse && !e.Runs {
 		return fmt.Sprintf("%.0f samples of one stream are too few to tell how much they hang together: at least %d are needed", n, MinStream)
 	}
 	if n := e.Record.Len(); n < stats.FewBatches && !e.Runs {

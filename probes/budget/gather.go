@@ -1,0 +1,352 @@
+package budget
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/budget/stats"
+)
+
+// Gather makes the evidence for a criterion of pieces in the order of time. Pieces whose Result says that the instrument
+// was late are left out and counted.
+func (c *Criterion) Gather(pieces []Piece) *Evidence {
+	g := &gathering{c: c, e: &Evidence{Flags: map[string]int{}}, name: c.Metric.HistName(c.Direction)}
+	for i := range pieces {
+		p := &pieces[i]
+		if !c.selects(p.Result) || !g.concerns(p) {
+			continue
+		}
+		if p.Result.Quality.Doubtful() {
+			g.e.Doubtful++
+			for _, flag := range p.Result.Quality.Names() {
+				g.e.Flags[flag]++
+			}
+			continue
+		}
+		g.e.Results++
+		g.pieces = append(g.pieces, p)
+	}
+	g.finish()
+	return g.e
+}
+
+// gathering is the state of one Gather.
+type gathering struct {
+	c      *Criterion
+	e      *Evidence
+	name   string
+	pieces []*Piece
+}
+
+// concerns says whether a piece holds anything of the criterion, or should have and failed.
+func (g *gathering) concerns(p *Piece) bool {
+	r := p.Result
+	if failedRun(r) || p.Tracks[g.name] != nil {
+		return true
+	}
+	switch {
+	case g.c.Statistic.Form == Share:
+		_, ok := r.Values[g.of().ValueName(probes.Both, "")]
+		return ok
+	case g.c.Metric.Type == probes.Distribution:
+		lost, _ := g.lost(r)
+		return r.Hists[g.name] != nil || lost > 0
+	default:
+		_, ok := r.Values[g.c.Metric.ValueName(g.c.Direction, "")]
+		return ok
+	}
+}
+
+// failedRun says whether a run that yielded nothing counts as a loss: the far end or the way to it failed. A refused key, a
+// busy far end and a user who interrupts say nothing about the link.
+func failedRun(r *probes.Result) bool {
+	return len(r.Hists) == 0 && len(r.Values) == 0 && slices.Contains([]probes.Outcome{probes.Timeout, probes.Unreachable, probes.Refused, probes.Error}, r.Outcome)
+}
+
+// lost is how many packets of a Result never arrived, as far as the criterion is concerned.
+func (g *gathering) lost(r *probes.Result) (n float64, known bool) {
+	if failedRun(r) {
+		return 1, true
+	}
+	if g.c.Metric != probes.RTT && g.c.Metric != probes.OneWayDelay {
+		return 0, true
+	}
+	n, known = r.Values[probes.PacketsLost.ValueName(g.c.Direction, "")]
+	if !known && g.c.Direction != probes.Both {
+		return 0, false
+	}
+	return n, known
+}
+
+// of is the counter that a share is taken of: lost and late of what was sent, copies and reordering of what came.
+func (g *gathering) of() *probes.Metric {
+	if g.c.Metric == probes.PacketsDuplicated || g.c.Metric == probes.PacketsReordered {
+		return probes.PacketsReceived
+	}
+	return probes.PacketsSent
+}
+
+func (g *gathering) finish() {
+	if len(g.pieces) == 0 {
+		g.e.Gap = "no results with " + g.name
+		if g.e.Doubtful > 0 {
+			g.e.Gap = "every result is doubtful"
+		}
+		return
+	}
+	first, last := g.pieces[0].Result, g.pieces[len(g.pieces)-1].Result
+	if !first.Start.IsZero() {
+		g.e.Span = last.End().Sub(first.Start)
+	}
+	switch {
+	case g.c.Statistic.Form == Share:
+		g.shares()
+	case g.c.Statistic.Form == Availability:
+		g.availability()
+	case g.c.Metric.Type == probes.Distribution:
+		g.distribution()
+	default:
+		g.gauges()
+	}
+	if g.e.Record != nil && stats.Total(g.e.Record) == 0 {
+		g.e.Record, g.e.Gap = nil, "no values of "+g.name
+	}
+}
+
+// distribution takes single values where every piece has them, and histograms otherwise.
+func (g *gathering) distribution() {
+	g.e.Coarse = !slices.Contains([]*probes.Metric{probes.RTT, probes.OneWayDelay, probes.DelayVariation, probes.InterpacketVariation}, g.c.Metric)
+	if slices.ContainsFunc(g.pieces, func(p *Piece) bool { return p.track(g.name) == nil && !failedRun(p.Result) }) {
+		g.histograms()
+		return
+	}
+	var all []float64
+	for _, p := range g.pieces {
+		slice := g.values(p)
+		all = append(all, slice...)
+		g.e.Slices = append(g.e.Slices, slice)
+	}
+	if g.pieces[0].Result.Start.IsZero() {
+		g.e.When = nil
+	}
+	g.e.Record = stats.NewValues(all)
+	g.e.Means = slices.DeleteFunc(slices.Clone(all), func(v float64) bool { return math.IsInf(v, 0) })
+}
+
+// values are the single values of a piece with its lost packets: in their places, or at its end.
+func (g *gathering) values(p *Piece) []float64 {
+	var list []float64
+	lost, _ := g.lost(p.Result)
+	end := p.Result.End()
+	if t := p.track(g.name); t != nil {
+		for i, v := range t.Values {
+			if math.IsInf(v, 1) {
+				g.e.Lost++
+				if g.c.OfReceived {
+					continue
+				}
+			}
+			list = append(list, v)
+			at := p.Result.Start.Add(time.Duration(float64(p.Result.Elapsed) * float64(i) / float64(len(t.Values)))) // about
+			if t.At != nil {
+				at = t.At[i]
+			}
+			g.e.When = append(g.e.When, at)
+		}
+		if t.HasLost {
+			lost = 0
+		}
+	}
+	g.e.Lost += int(lost)
+	if !g.c.OfReceived {
+		for range int(lost) {
+			list = append(list, math.Inf(1))
+			g.e.When = append(g.e.When, end)
+		}
+	}
+	return list
+}
+
+func (g *gathering) histograms() {
+	record := &hists{}
+	for _, p := range g.pieces {
+		lost, _ := g.lost(p.Result)
+		g.e.Lost += int(lost)
+		if g.c.OfReceived {
+			lost = 0
+		}
+		h := p.Result.Hists[g.name]
+		if h == nil && lost == 0 {
+			continue
+		}
+		record.add(h, lost)
+		g.e.When = append(g.e.When, p.Result.Start)
+		if h != nil {
+			g.e.Means = append(g.e.Means, h.Mean())
+		}
+	}
+	g.e.Record = record
+}
+
+// gauges take one value of each Result.
+func (g *gathering) gauges() {
+	g.e.Coarse = true
+	g.e.Runs = g.c.Metric == probes.Goodput || g.c.Metric == probes.Responsiveness
+	sign := 1.0
+	if g.c.LargerIsBetter {
+		sign = -1
+	}
+	var all []float64
+	for _, p := range g.pieces {
+		v, ok := p.Result.Values[g.c.Metric.ValueName(g.c.Direction, "")]
+		switch {
+		case ok && !math.IsNaN(v) && !math.IsInf(v, 0):
+			v *= sign
+			g.e.Means = append(g.e.Means, v)
+		case failedRun(p.Result):
+			g.e.Lost++
+			if g.c.OfReceived {
+				continue
+			}
+			v = math.Inf(1)
+		default:
+			continue
+		}
+		all = append(all, v)
+		g.e.When = append(g.e.When, p.Result.Start)
+	}
+	g.e.Record = stats.NewValues(all)
+}
+
+// shares count, per Result or per packet, what was lost of what was sent.
+func (g *gathering) shares() {
+	var counts stats.Counts
+	add := func(over, of float64, at time.Time) {
+		if of > 0 {
+			counts = append(counts, stats.Count{Over: min(over, of), Of: of})
+			g.e.When = append(g.e.When, at)
+			g.e.Lost += int(over)
+		}
+	}
+	counter := g.c.Metric
+	if counter == probes.LossRatio {
+		counter = probes.PacketsLost
+	}
+	for _, p := range g.pieces {
+		r := p.Result
+		if t := p.Tracks[probes.RTT.Stem]; t != nil && t.HasLost && counter == probes.PacketsLost && g.c.Direction == probes.Both {
+			for i, v := range t.Values {
+				lost, at := 0.0, r.Start
+				if math.IsInf(v, 1) {
+					lost = 1
+				}
+				if t.At != nil {
+					at = t.At[i]
+				}
+				add(lost, 1, at)
+			}
+			continue
+		}
+		if failedRun(r) {
+			continue // nothing is known to have been sent
+		}
+		over, ok := r.Values[counter.ValueName(g.c.Direction, "")]
+		if !ok && g.c.Direction != probes.Both {
+			continue
+		}
+		add(over, r.Values[g.of().ValueName(probes.Both, "")], r.Start)
+	}
+	if len(counts) == 0 {
+		g.e.Gap = "no results with " + counter.HistName(g.c.Direction) + " and " + g.of().Stem
+		return
+	}
+	g.e.Record = counts
+}
+
+// availability cuts the time into cells of a second or one survival time, and counts the time in each in which the last
+// good packet was longer ago than the survival time.
+func (g *gathering) availability() {
+	var counts stats.Counts
+	for _, p := range g.pieces {
+		switch t := p.Tracks[g.name]; {
+		case t != nil && len(t.At) > 0:
+			counts = append(counts, g.downtime(t)...)
+		case t != nil && p.Result.Elapsed > 0:
+			counts = append(counts, g.downtimeOf(p.Result, t))
+		case failedRun(p.Result) && p.Result.Elapsed > 0:
+			of := float64(p.Result.Elapsed) / float64(g.c.Survival)
+			counts = append(counts, stats.Count{Over: of, Of: of})
+		default:
+			g.e.Gap = "availability needs single packets in order: measure now, or give a CSV file with a time column"
+			return
+		}
+		if len(g.e.When) < len(counts) {
+			g.e.When = append(g.e.When, p.Result.Start)
+		}
+	}
+	g.e.Record = counts
+	g.e.Coarse = true
+}
+
+// downtimeOf is the time without service in one run whose values are in order but have no times: rows of packets beyond the
+// limit, at the run's mean spacing, and the interruptions that the probe took down.
+func (g *gathering) downtimeOf(r *probes.Result, t *Track) stats.Count {
+	sent := max(r.Values[probes.PacketsSent.ValueName(probes.Both, "")], float64(len(t.Values)), 1)
+	spacing := r.Elapsed.Seconds() / sent
+	survival := g.c.Survival.Seconds()
+	down, row := 0.0, 0.0
+	for _, v := range append(slices.Clone(t.Values), 0) {
+		if v > g.c.Limit {
+			row += spacing
+			continue
+		}
+		down += max(0, row-survival)
+		row = 0
+	}
+	longest := r.Values[probes.Interruption.ValueName(probes.Both, "")]
+	interrupted := 0.0
+	for _, e := range r.Events {
+		if e.Type == probes.InterruptionEvent {
+			interrupted += max(0, e.Duration.Seconds()-survival)
+			longest = 0
+		}
+	}
+	down += interrupted + max(0, longest-survival)
+	of := r.Elapsed.Seconds() / survival
+	return stats.Count{Over: min(down/survival, of), Of: of}
+}
+
+func (g *gathering) downtime(t *Track) stats.Counts {
+	survival := g.c.Survival
+	cell := max(time.Second, survival)
+	start, end := t.At[0], t.At[len(t.At)-1]
+	cells := int(end.Sub(start)/cell) + 1
+	counts := make(stats.Counts, cells)
+	for i := range counts {
+		length := min(cell, end.Sub(start.Add(time.Duration(i)*cell)))
+		counts[i].Of = float64(length) / float64(survival)
+		g.e.When = append(g.e.When, start.Add(time.Duration(i)*cell))
+	}
+	down := func(from, to time.Time) {
+		for from.Before(to) {
+			i := int(from.Sub(start) / cell)
+			until := start.Add(time.Duration(i+1) * cell)
+			if to.Before(until) {
+				until = to
+			}
+			counts[min(i, cells-1)].Over += float64(until.Sub(from)) / float64(survival)
+			from = until
+		}
+	}
+	good := start
+	for i, at := range t.At {
+		if t.Values[i] <= g.c.Limit {
+			down(good.Add(survival), at)
+			good = at
+		}
+	}
+	down(good.Add(survival), end)
+	return counts
+}
