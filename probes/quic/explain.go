@@ -22,8 +22,8 @@ const (
 // explain says what an error of the QUIC stack means to whoever measures. ctx is the run's own.
 func (m *run) explain(ctx context.Context, err error) error {
 	where := m.target.Address()
-	if _, ok := errors.AsType[*probes.Failure](err); ok {
-		return fmt.Errorf("quic: %w", err)
+	if failure, ok := errors.AsType[*probes.Failure](err); ok {
+		return failure // of the certificate's verification, which says it all
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

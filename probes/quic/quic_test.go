@@ -271,3 +271,22 @@ func TestTally(t *testing.T) {
 		t.Errorf("%d foreign, want 2", tally.foreign)
 	}
 }
+
+func FuzzArrived(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 1}, 3)
+	f.Add([]byte{255, 255, 255, 255, 255, 255, 255, 255}, 1)
+	f.Add([]byte("short"), 0)
+	f.Fuzz(func(t *testing.T, payload []byte, sent int) {
+		const want = 4
+		tally := &tally{r: probes.NewRecorder(), want: want, done: make(chan struct{}), received: make([]bool, want), highest: -1}
+		for range min(max(sent, 0), want) {
+			tally.begin()
+		}
+		for range 2 {
+			tally.arrived(payload, time.Now())
+		}
+		if tally.count > len(tally.sent) || tally.count == 0 && tally.foreign != 2 || tally.count > 0 && tally.foreign > 0 {
+			t.Errorf("%d counted and %d foreign of two copies of %q, %d sent", tally.count, tally.foreign, payload, len(tally.sent))
+		}
+	})
+}
