@@ -92,7 +92,7 @@ func (k *clerk) take(w *window, follower neighbour, settled time.Duration, over 
 		w.tally.deliver(k.rec)
 		k.losing(w, far, settled)
 		k.ordering(w, far, reorderedUp)
-		k.delaying(list)
+		k.delaying(list, w.estimate, far.error)
 		k.judge(w, far)
 	}
 	k.previous, k.epoch = last, w.epoch
@@ -161,12 +161,17 @@ func (k *clerk) ordering(w *window, far peer, reorderedUp int) {
 }
 
 // delaying takes down what the far end's time stamps add to the round trip.
-func (k *clerk) delaying(list []delay) {
+func (k *clerk) delaying(list []delay, ours, theirs errorEstimate) {
 	if len(list) == 0 {
 		return
 	}
 	observeInterpacket(k.rec, list, k.previous)
 	o := estimateOffset(list)
+	if o.trust(ours, theirs) {
+		k.rec.Note("clocks", "synchronised")
+	} else {
+		k.rec.Note("clocks", "offset estimated from the shortest round trip")
+	}
 	o.level(list)
 	observeVariation(k.rec, list)
 	o.observeOneWay(k.rec, list)

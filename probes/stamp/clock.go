@@ -51,6 +51,18 @@ func (c *sessionClock) measure() (epoch int64) {
 	return epoch
 }
 
+// clockState says whether the wall clock follows a source of time, and its largest error if it does. Package time does not
+// know; the host's kernel may, see hostClock. The nil state knows nothing, which is so for emulated networks.
+type clockState func() (bound time.Duration, synced bool)
+
+func (s clockState) estimate() errorEstimate {
+	if s == nil {
+		return newErrorEstimate(0, false, formatNTP)
+	}
+	bound, synced := s()
+	return newErrorEstimate(bound, synced, formatNTP)
+}
+
 // clockStep is by how much the wall clock has to be set until it counts as a step. Adjusting its rate moves the
 // monotonic clock along with it; what is left is the error of reading them.
 const clockStep = time.Millisecond

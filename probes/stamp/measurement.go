@@ -32,6 +32,7 @@ type measurement struct {
 	log    *slog.Logger
 	rec    *probes.Recorder
 	random *rand.Rand
+	state  clockState
 	ledger *ledger
 	clerk  *clerk
 	wake   chan struct{} // holds one: a window may be settled

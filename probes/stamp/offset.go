@@ -64,6 +64,20 @@ func (o offset) level(list []delay) {
 	}
 }
 
+// trust takes both clocks by their word, if both say that they are synchronised and how well, if that is better than the
+// estimate, and if the estimate does not prove them wrong. Otherwise it changes nothing and returns false.
+func (o *offset) trust(ours, theirs errorEstimate) bool {
+	if !ours.synced() || !theirs.synced() {
+		return false
+	}
+	claimed := ours.bound() + theirs.bound()
+	if claimed >= o.bound || o.value.Abs() > o.bound+claimed {
+		return false
+	}
+	o.value, o.bound, o.drift = 0, claimed, 0
+	return true
+}
+
 // observeOneWay takes down the one-way delays of levelled exchanges, for each direction in which the bound of their
 // error is below their median: a delay that is smaller than its error says nothing.
 func (o offset) observeOneWay(rec *probes.Recorder, list []delay) {

@@ -25,6 +25,8 @@ type path struct {
 	refuse   func(socket, n int) error // what the sender's kernel says to the n-th packet of a socket; nil for nothing
 	moves    bool                      // each new socket of the sender has another address
 
+	clock clockState // what the sender's host says of its clock
+
 	mu      sync.Mutex
 	server  *end
 	last    *end            // of the sender's sockets, the one that last sent
@@ -59,6 +61,8 @@ type end struct {
 	inbox chan datagram
 	write func(p []byte, to net.Addr) (int, error)
 	local net.Addr
+
+	clock clockState // what the sender's host says of its clock
 
 	mu       sync.Mutex
 	deadline chan struct{}
@@ -222,6 +226,7 @@ func (p *path) probe(t *testing.T, ctx context.Context, c Config) []*probes.Resu
 	if err != nil {
 		t.Fatal(err)
 	}
+	probe.(*sender).clock = p.clock
 	var results []*probes.Result
 	job := probes.Job{Kind: kind.Name, Name: "test", Target: "far", Probe: probe, Timeout: c.Timeout()}
 	(&probes.Runner{Agent: "a", Boot: "b"}).Run(ctx, job, func(r *probes.Result) { results = append(results, r) })

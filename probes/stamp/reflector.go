@@ -22,6 +22,8 @@ type Reflector struct {
 	MaxSessions int
 	// Log is told once when serving begins how packets are stamped. Never nil.
 	Log *slog.Logger
+
+	clock clockState
 }
 
 // FarEnd is the reflector as `nrprobe reflector` serves it: unauthenticated and stateful.
@@ -65,7 +67,7 @@ func (r *Reflector) responder() (*responder, error) {
 	if err != nil {
 		return nil, err
 	}
-	rs := &responder{sign: sign, estimate: newErrorEstimate(0, false, formatNTP), began: time.Now()}
+	rs := &responder{sign: sign, clock: r.clock, estimate: r.clock.estimate(), began: time.Now()}
 	if !r.Stateless {
 		limit, idle := r.MaxSessions, r.Idle
 		if limit == 0 {
@@ -84,9 +86,14 @@ func (r *Reflector) responder() (*responder, error) {
 type responder struct {
 	sign     *signer // nil in the unauthenticated mode
 	table    *table  // nil when stateless
+	clock    clockState
 	estimate errorEstimate
+	asked    int64 // when clock was asked, nanoseconds since began
 	began    time.Time
 }
+
+// askClock is how often the state of the clock is asked for.
+const askClock = 10 * time.Second
 
 // answer turns the request in buffer[:n] into the reply in place and returns the reply's length, or 0 when there is
 // nothing to answer. All but T3 is in place then; depart completes it. The buffer holds at least a base packet.
@@ -106,11 +113,15 @@ func (r *responder) answer(buffer []byte, n int, x *exchange) int {
 		x.genuine = r.verifyTLVs(buffer[:n])
 	}
 	x.mark, x.followUp, x.session = -1, false, nil
+	now := int64(time.Since(r.began))
+	if now-r.asked > int64(askClock) {
+		r.asked, r.estimate = now, r.clock.estimate()
+	}
 	size := max(n, m.base())
 	p := reply{seq: q.seq, err: r.estimate, ssid: q.ssid, t2: newTimestamp(x.t2, r.estimate.format()),
 		senderSeq: q.seq, t1: q.t1, senderErr: q.err, ttl: x.ttl}
 	if r.table != nil {
-		s := r.table.visit(sessionKey{x.from, q.ssid}, int64(time.Since(r.began)))
+		s := r.table.visit(sessionKey{x.from, q.ssid}, now)
 		s.received++
 		if s.credit += int64(n - size); s.credit < 0 {
 			s.credit += int64(size) // no reply this time: what came in counts towards the next

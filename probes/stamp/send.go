@@ -63,7 +63,7 @@ func (m *measurement) enter(next slot) {
 	}
 }
 
-// open opens the window that starts at that moment: warm-up, the whole one-shot run, or one of many.
+// open opens the window that starts at that moment, which asks for the state of the clock: warm-up, the whole one-shot run, or one of many.
 func (m *measurement) open(start time.Duration) {
 	counted := newSchedule(m.config, nil, lead).counted()
 	w := &window{start: start, end: forever, counted: start >= counted}
@@ -78,6 +78,8 @@ func (m *measurement) open(start time.Duration) {
 		w.end = m.windowEnd(start)
 		w.epoch, w.stepped = m.clock.check()
 	}
+	w.estimate = m.state.estimate()
+	m.template.estimate = w.estimate
 	m.ledger.open(w)
 }
 

@@ -19,6 +19,7 @@ type sender struct {
 	env    probes.Env
 	target probes.Target
 	secret []byte
+	clock  clockState // nil to ask the host where its kernel keeps the time of the socket
 }
 
 // Measure implements probes.Probe.
@@ -32,6 +33,10 @@ func (p *sender) Measure(ctx context.Context, rec *probes.Recorder) error {
 		return err
 	}
 	m.waiter = newWaiter(conn, m.clock)
+	m.state = p.clock
+	if _, host := conn.(*net.UDPConn); host && m.state == nil {
+		m.state = hostClock
+	}
 	if err := m.connect(conn); err != nil {
 		return err
 	}

@@ -29,6 +29,10 @@ func serve(pc net.PacketConn, r *responder, log *slog.Logger) error {
 	if u, ok := pc.(*net.UDPConn); ok {
 		_ = u.SetReadBuffer(socketBuffer)
 	}
+	if r.clock == nil {
+		r.clock = hostClock
+		r.estimate = r.clock.estimate()
+	}
 	log.Info("STAMP reflector stamps packets in the kernel", "address", pc.LocalAddr().String())
 	return newServer(raw, addrPort(pc.LocalAddr()).Port(), r).run()
 }
