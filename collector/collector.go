@@ -97,7 +97,7 @@ func (c *Collector) open() (err error) {
 
 // listen opens the port. Without TLS tokens cross the network in the clear, which is said once.
 func (c *Collector) listen() (net.Listener, error) {
-	l, err := net.Listen("tcp", c.config.Listen)
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", c.config.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
@@ -198,22 +198,27 @@ func (c *Collector) serve(ctx, consumers context.Context) error {
 	}
 	c.deps.Log.Info("collector is ready", "listen", c.listener.Addr().String())
 	close(c.ready)
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(c.listener) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serving: %w", err)
-	case <-consumers.Done():
-	case <-ctx.Done():
-	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(c.config.Grace, time.Second))
-	defer cancel()
-	err := server.Shutdown(grace)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = server.Close() // connections that would not end
-	}
-	<-failed
-	return err
+	serving, ended := errgroup.WithContext(ctx)
+	serving.Go(func() error {
+		if err := server.Serve(c.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serving: %w", err)
+		}
+		return nil
+	})
+	serving.Go(func() error {
+		select {
+		case <-consumers.Done():
+		case <-ended.Done():
+		}
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(c.config.Grace, time.Second))
+		defer cancel()
+		err := server.Shutdown(grace)
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = server.Close() // connections that would not end
+		}
+		return err
+	})
+	return serving.Wait()
 }
 
 func (c *Collector) sweep(ctx context.Context) {

@@ -72,6 +72,7 @@ type destination struct {
 	queue.Batch
 	grant     access.Grant
 	precision wire.Precision
+	packer    *queue.Packer
 }
 
 // batch makes what goes into the queue: the body as it came where it is fit to be forwarded to any store, which is the
@@ -89,7 +90,7 @@ func (to destination) batch(b body, read wire.Batch, fresh []*probes.Result) (*q
 	out.Body = b.packed
 	if out.Body == nil {
 		var err error
-		if out.Body, err = queue.Pack(b.lines); err != nil {
+		if out.Body, err = to.packer.Pack(b.lines); err != nil {
 			return nil, err
 		}
 	}

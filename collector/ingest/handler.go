@@ -34,7 +34,7 @@ type Limits struct {
 	MaxRequests int        `yaml:"max_requests" help:"write requests handled at the same time; further ones are asked to come back" min:"1"`
 }
 
-// Defaults: an agent sends at most a megabyte at once; InfluxDB takes 25 MB. A line with all histograms has some 20 kB.
+// Defaults are the limits without a file. An agent sends at most a megabyte at once; InfluxDB takes 25 MB. A line with all histograms has some 20 kB.
 func Defaults() Limits {
 	return Limits{MaxBody: 16 << 20, MaxUnpacked: 64 << 20, MaxLine: 1 << 20, MaxRequests: 256}
 }
@@ -65,6 +65,7 @@ type Handler struct {
 	deps   Deps
 	intake *intake
 	slots  chan struct{}
+	packer queue.Packer
 
 	// Counts of what went through.
 	Counts Counts
@@ -147,7 +148,7 @@ func (h *Handler) admit(r *http.Request) (to destination, f *Failure) {
 		return to, &Failure{http.StatusUnauthorized, "unauthorized", "unauthorized access: want a known token in the header Authorization", 0}
 	}
 	q := r.URL.Query()
-	to.grant, to.Token = grant, grant.Name
+	to.grant, to.Token, to.packer = grant, grant.Name, &h.packer
 	to.Org, to.Bucket = q.Get("org"), q.Get("bucket")
 	if to.Org == "" {
 		to.Org = q.Get("orgID")

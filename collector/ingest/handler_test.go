@@ -262,7 +262,7 @@ func FuzzWrite(f *testing.F) {
 			return
 		}
 		first := wire.Decode([]byte(body), wire.Options{Now: time.Unix(1, 0)})
-		b, err := destination{precision: wire.Nanosecond}.batch(fromText(body), first, first.Results)
+		b, err := destination{precision: wire.Nanosecond, packer: new(queue.Packer)}.batch(fromText(body), first, first.Results)
 		if err != nil {
 			t.Fatal(err)
 		}

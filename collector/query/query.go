@@ -27,7 +27,7 @@ type Config struct {
 	Concurrency int           `yaml:"concurrency" help:"queries answered at the same time; further ones wait" min:"1" max:"1000"`
 }
 
-// Defaults: five million samples are some hundred MiB at most.
+// Defaults are the bounds without a file. Five million samples are some hundred MiB at most.
 func Defaults() Config {
 	return Config{Timeout: 30 * time.Second, MaxSamples: 5_000_000, Concurrency: 8}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -44,13 +45,22 @@ func (b Batch) Lines() ([]byte, error) {
 	return lines, nil
 }
 
-// Pack compresses line protocol for a Batch, fast rather than small: it is read again within seconds.
-func Pack(lines []byte) ([]byte, error) {
+// Packer compresses line protocol for Batches. A compressor has a megabyte of tables, so they are kept for the next
+// batch. The zero value is ready, and safe for concurrent use.
+type Packer struct{ writers sync.Pool }
+
+// Pack compresses, fast rather than small: what it makes is read again within seconds.
+func (p *Packer) Pack(lines []byte) ([]byte, error) {
 	var out bytes.Buffer
-	w, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
-	if err != nil {
-		return nil, err
+	w, ok := p.writers.Get().(*gzip.Writer)
+	if !ok {
+		var err error
+		if w, err = gzip.NewWriterLevel(nil, gzip.BestSpeed); err != nil {
+			return nil, err
+		}
 	}
+	defer p.writers.Put(w)
+	w.Reset(&out)
 	if _, err := w.Write(lines); err != nil {
 		return nil, err
 	}

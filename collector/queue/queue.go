@@ -21,7 +21,7 @@ type Config struct {
 	MaxAge   time.Duration `yaml:"max_age" help:"oldest batch that is kept for a sink that does not take it; 0 for no limit" min:"0s"`
 }
 
-// Defaults: 1 GiB is about a day of a thousand agents with a Result every 10 s; 7 days is as long as an agent's own outbox.
+// Defaults is the configuration without a file. 1 GiB is about a day of a thousand agents with a Result every 10 s; 7 days is as long as an agent's own outbox.
 func Defaults() Config { return Config{MaxBytes: 1 << 30, MaxAge: 7 * 24 * time.Hour} }
 
 // Errors that callers tell apart.

@@ -11,7 +11,7 @@ import (
 
 func batch(t testing.TB, lines string) Batch {
 	t.Helper()
-	packed, err := Pack([]byte(lines))
+	packed, err := new(Packer).Pack([]byte(lines))
 	if err != nil {
 		t.Fatal(err)
 	}

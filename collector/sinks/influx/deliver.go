@@ -2,7 +2,6 @@ package influx
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,24 +22,6 @@ const maxRequests = 2000
 type body struct {
 	lines  []byte
 	packed []byte
-}
-
-func (b body) compressed() ([]byte, error) {
-	if b.packed != nil {
-		return b.packed, nil
-	}
-	var out bytes.Buffer
-	w, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(b.lines); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
 }
 
 // delivery brings one body to one destination and collects what is refused on the way.
@@ -97,9 +78,12 @@ func (a answer) String() string {
 }
 
 func (d *delivery) post(ctx context.Context, b body) (answer, error) {
-	packed, err := b.compressed()
-	if err != nil {
-		return answer{}, fmt.Errorf("compressing: %w", err)
+	packed := b.packed
+	if packed == nil {
+		var err error
+		if packed, err = d.sink.packer.Pack(b.lines); err != nil {
+			return answer{}, fmt.Errorf("compressing: %w", err)
+		}
 	}
 	token, err := d.sink.token()
 	if err != nil {

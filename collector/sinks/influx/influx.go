@@ -81,6 +81,7 @@ type sink struct {
 	env    sinks.Env
 	base   *url.URL
 	client *http.Client
+	packer queue.Packer
 }
 
 // destination is where a batch goes.

@@ -98,7 +98,7 @@ func (s Suite) Run(t *testing.T) {
 // Batch makes a batch of lines for the bucket "nr" of the organisation "lab".
 func Batch(t testing.TB, lines ...string) queue.Batch {
 	t.Helper()
-	body, err := queue.Pack([]byte(strings.Join(lines, "\n") + "\n"))
+	body, err := new(queue.Packer).Pack([]byte(strings.Join(lines, "\n") + "\n"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package tsdb
 import (
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/nrprobe/nrprobe/probes/wire"
@@ -47,8 +48,8 @@ func (w *writer) foreignLabels(p wire.Point, field string) labels.Labels {
 	if field == "value" {
 		name = sanitize(p.Measurement)
 	}
-	w.builder.Add(labels.MetricName, name)
-	seen := map[string]bool{labels.MetricName: true}
+	w.builder.Add(model.MetricNameLabel, name)
+	seen := map[string]bool{model.MetricNameLabel: true}
 	for _, t := range p.Tags {
 		key := sanitize(t.Key)
 		if strings.HasPrefix(key, "__") {

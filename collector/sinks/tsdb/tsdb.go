@@ -61,7 +61,7 @@ func Kind() sinks.Kind {
 	}, Defaults, func(c Config, env sinks.Env) (sinks.Sink, error) { return Open(c, env) })
 }
 
-// Defaults: the out-of-order window is as long as an agent's outbox keeps data, so that nothing which is delivered comes
+// Defaults is the configuration without a file. The out-of-order window is as long as an agent's outbox keeps data, so that nothing which is delivered comes
 // too late. A million series need about 4 GiB of memory; 10,000 agents with three probes have some hundred thousand.
 func Defaults() Config {
 	return Config{Retention: 30 * 24 * time.Hour, OutOfOrder: 7 * 24 * time.Hour, MaxSeries: 500_000}

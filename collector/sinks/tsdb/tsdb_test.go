@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
@@ -56,7 +57,7 @@ func read(t *testing.T, s *Sink, name string) []point {
 	}
 	defer q.Close()
 	var list []point
-	set := q.Select(t.Context(), true, nil, labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name))
+	set := q.Select(t.Context(), true, nil, labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name))
 	for set.Next() {
 		it := set.At().Iterator(nil)
 		for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
@@ -110,7 +111,7 @@ func result(n int, end time.Time, lost float64, rtts ...int) *probes.Result {
 func write(t *testing.T, s *Sink, results ...*probes.Result) {
 	t.Helper()
 	for _, r := range results {
-		body, err := queue.Pack(wire.Append(nil, r))
+		body, err := new(queue.Packer).Pack(wire.Append(nil, r))
 		if err != nil {
 			t.Fatal(err)
 		}

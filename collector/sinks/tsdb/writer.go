@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
@@ -119,7 +120,7 @@ func (w *writer) full(ls labels.Labels) bool {
 // labels makes the store's label set. The store keeps the strings, which belong to the Result, so they need no copy.
 func (w *writer) labels(name string, pairs []series.Label) labels.Labels {
 	w.builder.Reset()
-	w.builder.Add(labels.MetricName, name)
+	w.builder.Add(model.MetricNameLabel, name)
 	for _, p := range pairs {
 		if p.Value != "" {
 			w.builder.Add(p.Name, p.Value)
