@@ -12,6 +12,7 @@ import (
 
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // tcpProbe is the client of TCP sessions.
@@ -134,7 +135,7 @@ func (r *tcpRun) openStream(ctx context.Context, s *stream) (err error) {
 		return err
 	}
 	if s.up && r.config.CongestionControl != "" {
-		if err := useCongestionControl(s.Conn, r.config.CongestionControl); err != nil {
+		if err := load.UseCongestionControl(s.Conn, r.config.CongestionControl); err != nil {
 			return probes.Fail(probes.Invalid, "%w", err)
 		}
 	}
@@ -158,7 +159,7 @@ func (r *tcpRun) close() {
 // drop closes a stream, if it was opened, and throws away what is under way. An error of closing would tell nothing new.
 func (s stream) drop() {
 	if s.Conn != nil {
-		abort(s.Conn)
+		load.Abort(s.Conn)
 		_ = s.Close()
 	}
 }

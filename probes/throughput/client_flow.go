@@ -6,18 +6,19 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // flow sets all streams going. They end when ctx does.
 func (r *tcpRun) flow(ctx context.Context) {
-	out := &sender{block: newBlock(r.env.Rand.Uint64()), budget: newBudget(r.config.target()), sent: newCounter(0)}
+	out := &load.Sender{Block: load.NewBlock(r.env.Rand.Uint64()), Budget: load.NewBudget(r.config.target()), Sent: load.NewCounter(0)}
 	for _, s := range r.streams {
 		r.wait.Go(func() {
-			defer interruptible(ctx, s)()
+			defer load.Interruptible(ctx, s)()
 			var err error
 			if s.up {
-				err = out.send(s)
-			} else if err = receive(s, r.meter(probes.Down).counter); err == nil {
+				err = out.Send(s)
+			} else if err = load.Receive(s, r.meter(probes.Down).counter); err == nil {
 				err = io.EOF
 			}
 			r.ended(ctx, s.up, err)
@@ -29,13 +30,13 @@ func (r *tcpRun) flow(ctx context.Context) {
 // take samples what is counted here: what arrives, and what the own kernel says of what it sends.
 func (r *tcpRun) take(at time.Duration) {
 	if down := r.meter(probes.Down); down != nil {
-		down.add(sample{at: at, bytes: down.counter.total.Load()})
+		down.add(sample{at: at, bytes: down.counter.Total()})
 	}
 	if up := r.meter(probes.Up); up != nil {
-		var state senderState
+		var state load.State
 		for _, s := range r.streams {
-			if one, ok := stateOf(s.Conn); ok && s.up {
-				state.add(one)
+			if one, ok := load.StateOf(s.Conn); ok && s.up {
+				state.Add(one)
 			}
 		}
 		if state.Sockets > 0 {
@@ -48,10 +49,10 @@ func (r *tcpRun) take(at time.Duration) {
 // report takes in what the far end counted. A count that goes back is not believed.
 func (r *tcpRun) report(_ time.Duration, p *report) {
 	if up := r.meter(probes.Up); up != nil {
-		if more := p.Received - up.counter.total.Load(); more > 0 {
-			up.counter.add(int(more))
+		if more := p.Received - up.counter.Total(); more > 0 {
+			up.counter.Add(more)
 		}
-		up.add(sample{at: p.Elapsed, bytes: up.counter.total.Load()})
+		up.add(sample{at: p.Elapsed, bytes: up.counter.Total()})
 	}
 	if down := r.meter(probes.Down); down != nil && p.Sender != nil {
 		down.addSender(*p.Sender)

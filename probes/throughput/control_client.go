@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // controlConn is what control messages travel on: a TCP connection or a QUIC stream.
@@ -37,7 +38,7 @@ func newControlClient(address string, fail context.CancelCauseFunc) *controlClie
 
 // open asks for a session and returns its id.
 func (c *controlClient) open(ctx context.Context, o open) (session string, err error) {
-	defer interruptible(ctx, c.conn)()
+	defer load.Interruptible(ctx, c.conn)()
 	_ = c.conn.SetDeadline(time.Now().Add(idleLimit)) // it fails on a closed connection only, as reading will
 	if err := c.say(message{Open: &o}); err != nil {
 		return "", c.broken(ctx, "asking for a session", err)
@@ -81,7 +82,7 @@ func (r *refused) failure() error {
 // read takes in what the far end says, until ctx ends or the connection does.
 func (c *controlClient) read(ctx context.Context) {
 	defer close(c.heard)
-	defer interruptible(ctx, c.conn)()
+	defer load.Interruptible(ctx, c.conn)()
 	clock := time.Duration(0)
 	for {
 		m, err := readMessage(c.conn)

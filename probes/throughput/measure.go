@@ -8,19 +8,20 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // meter follows one direction of a measurement. It is safe for concurrent use.
 type meter struct {
 	way      probes.Direction
-	counter  *counter      // what the receiver has counted, as far as it is known here
+	counter  *load.Counter // what the receiver has counted, as far as it is known here
 	interval time.Duration // between two samples
 
 	mu       sync.Mutex
 	samples  series
 	recorded int64 // bytes that the recorder has been told of
 	rtts     []time.Duration
-	sender   *senderState // the latest
+	sender   *load.State // the latest
 }
 
 // add takes down the receiver's count at one moment. What is not later than the sample before is left out; what follows it
@@ -39,7 +40,7 @@ func (m *meter) add(s sample) {
 }
 
 // addSender takes down what the sender's kernel says.
-func (m *meter) addSender(s senderState) {
+func (m *meter) addSender(s load.State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sender = &s
@@ -63,7 +64,7 @@ type measurement struct {
 func newMeasurement(c Config, rec *probes.Recorder, fail context.CancelCauseFunc) *measurement {
 	m := &measurement{config: c, rec: rec, fail: fail}
 	for _, way := range c.ways() {
-		m.meters = append(m.meters, &meter{way: way, counter: newCounter(c.target()), interval: c.Interval})
+		m.meters = append(m.meters, &meter{way: way, counter: load.NewCounter(c.target()), interval: c.Interval})
 		rec.Add(probes.Transferred, way, 0)
 	}
 	return m
@@ -85,7 +86,7 @@ var errEnded = errors.New("the test is over")
 // ended is called when a stream has. An error ends the test, unless the stream has nothing more to do: a sender that used
 // up its budget, and a receiver that has all that was agreed on.
 func (m *measurement) ended(ctx context.Context, up bool, err error) {
-	if err == nil || ctx.Err() != nil || !up && m.meter(probes.Down).isFull() {
+	if err == nil || ctx.Err() != nil || !up && m.meter(probes.Down).counter.IsFull() {
 		return
 	}
 	after := time.Since(m.start).Round(time.Millisecond)
@@ -94,15 +95,6 @@ func (m *measurement) ended(ctx context.Context, up bool, err error) {
 		return
 	}
 	m.fail(probes.Fail(probes.Error, "a stream to %s broke %v after the start: %w", m.address, after, err))
-}
-
-func (m *meter) isFull() bool {
-	select {
-	case <-m.counter.full:
-		return true
-	default:
-		return false
-	}
 }
 
 // Why a measurement ended, in the info "ended_by".
@@ -125,9 +117,9 @@ func (m *measurement) watch(ctx context.Context) (why string, err error) {
 	movedAt := m.start
 	for {
 		select {
-		case <-full.of(probes.Up):
+		case <-full[probes.Up]:
 			full[probes.Up] = nil
-		case <-full.of(probes.Down):
+		case <-full[probes.Down]:
 			full[probes.Down] = nil
 		case <-end.C:
 			m.look()
@@ -153,17 +145,15 @@ func (m *measurement) watch(ctx context.Context) (why string, err error) {
 }
 
 // fulls are the channels that are closed when a direction has carried all that it may; nil once that is known.
-type fulls map[probes.Direction]chan struct{}
+type fulls map[probes.Direction]<-chan struct{}
 
 func (m *measurement) full() fulls {
 	f := fulls{}
 	for _, x := range m.meters {
-		f[x.way] = x.counter.full
+		f[x.way] = x.counter.Full()
 	}
 	return f
 }
-
-func (f fulls) of(way probes.Direction) <-chan struct{} { return f[way] }
 
 func (f fulls) done() bool {
 	for _, c := range f {
@@ -184,7 +174,7 @@ func (m *measurement) limitName() string {
 // total is how many bytes all receivers have counted.
 func (m *measurement) total() (n int64) {
 	for _, x := range m.meters {
-		n += x.counter.total.Load()
+		n += x.counter.Total()
 	}
 	return n
 }
@@ -207,7 +197,7 @@ func (m *measurement) look() {
 
 // recordBytes tells the recorder of the bytes that it has not been told of. The caller holds mu.
 func (x *meter) recordBytes(rec *probes.Recorder) {
-	total := x.counter.total.Load()
+	total := x.counter.Total()
 	rec.Add(probes.Transferred, x.way, float64(total-x.recorded))
 	x.recorded = total
 }
@@ -247,7 +237,7 @@ func (m *measurement) publish(why string) {
 			m.publishSeries(x)
 		}
 		if x.sender != nil {
-			x.sender.record(m.rec, x.way, x.samples.before(len(x.samples)).at, meanOf(x.rtts))
+			x.sender.Record(m.rec, x.way, x.samples.before(len(x.samples)).at, meanOf(x.rtts))
 		}
 		x.mu.Unlock()
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // ALPNLoad is the ALPN protocol of QUIC sessions with a control stream: see the package comment.
@@ -46,9 +47,9 @@ func QUICConfig() *quic.Config {
 }
 
 // stateOfQUIC is what quic-go says about one connection. Its congestion control is New Reno (RFC 9002 section 7).
-func stateOfQUIC(c *quic.Conn) senderState {
+func stateOfQUIC(c *quic.Conn) load.State {
 	stats := c.ConnectionStats()
-	return senderState{
+	return load.State{
 		Transport: "quic", Sockets: 1, CongestionControl: "newreno",
 		RTT: stats.SmoothedRTT, MinRTT: stats.MinRTT,
 		CongestionWindow: int64(stats.CongestionWindow), PacketsLost: int64(stats.PacketsLost),

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // quicProbe is the client of QUIC sessions.
@@ -37,7 +38,7 @@ type quicRun struct {
 
 	mu     sync.Mutex
 	merge  *merge
-	states []senderState // what the far end says of each connection
+	states []load.State // what the far end says of each connection
 }
 
 // quicLink is one connection.
@@ -55,7 +56,7 @@ func (p *quicProbe) Measure(ctx context.Context, rec *probes.Recorder) error {
 	flowing, stopFlows := context.WithCancelCause(ctx)
 	controlled, stopControl := context.WithCancel(ctx)
 	r := &quicRun{env: p.env, target: p.target, measurement: newMeasurement(p.config, rec, stopFlows), stopping: controlled}
-	r.merge, r.states = newMerge(p.config.Connections), make([]senderState, p.config.Connections)
+	r.merge, r.states = newMerge(p.config.Connections), make([]load.State, p.config.Connections)
 	defer r.close()
 	defer stopControl()
 	defer stopFlows(errEnded)
@@ -103,7 +104,7 @@ func (r *quicRun) connect(ctx context.Context) error {
 	r.rec.Note("quic_version", state.Version.String())
 	r.rec.Note("gso", strconv.FormatBool(state.GSO))
 	r.rec.Note("congestion_control", "newreno")
-	if receive, send, ok := bufferSizes(r.links[0].packets); ok {
+	if receive, send, ok := load.BufferSizes(r.links[0].packets); ok {
 		r.rec.Note("udp_receive_buffer_bytes", strconv.Itoa(receive))
 		r.rec.Note("udp_send_buffer_bytes", strconv.Itoa(send))
 	}
@@ -212,17 +213,17 @@ func (r *quicRun) report(i int, clock time.Duration, p *report) {
 	if up := r.meter(probes.Up); up != nil {
 		known := r.merge.last(i)
 		received := max(known, p.Received)
-		up.counter.add(int(received - known))
+		up.counter.Add(received - known)
 		for _, s := range r.merge.add(i, clock, sample{at: clock + p.Elapsed, bytes: received}) {
 			up.add(s)
 		}
 	}
 	if down := r.meter(probes.Down); down != nil && p.Sender != nil {
 		r.states[i] = *p.Sender
-		var sum senderState
+		var sum load.State
 		for _, s := range r.states {
 			if s.Sockets > 0 {
-				sum.add(s)
+				sum.Add(s)
 			}
 		}
 		down.addSender(sum)

@@ -12,16 +12,17 @@ import (
 
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // flow sets all streams of all connections going. They end when ctx does.
 func (r *quicRun) flow(ctx context.Context) {
-	block := newBlock(r.env.Rand.Uint64())
+	block := load.NewBlock(r.env.Rand.Uint64())
 	for i, l := range r.links {
 		for _, m := range r.meters {
-			out := &sender{block: block, budget: newBudget(r.share(i)), sent: newCounter(0)}
+			out := &load.Sender{Block: block, Budget: load.NewBudget(r.share(i)), Sent: load.NewCounter(0)}
 			if r.protocol == farend.ALPNPerf && m.way == probes.Up {
-				out.sent = m.counter
+				out.Sent = m.counter
 			}
 			for j := range r.config.Streams {
 				r.wait.Go(func() {
@@ -41,7 +42,7 @@ func (r *quicRun) flow(ctx context.Context) {
 
 // upload sends on one stream until the budget is used up or ctx ends. Under "perf" it then waits for the far end to say
 // that it has everything; otherwise the far end has its own way to say so, and what is under way is dropped.
-func (r *quicRun) upload(ctx context.Context, c *quic.Conn, out *sender) error {
+func (r *quicRun) upload(ctx context.Context, c *quic.Conn, out *load.Sender) error {
 	st, err := c.OpenStreamSync(ctx)
 	if err != nil {
 		return err
@@ -50,8 +51,8 @@ func (r *quicRun) upload(ctx context.Context, c *quic.Conn, out *sender) error {
 	if _, err := st.Write(head[:]); err != nil {
 		return err
 	}
-	release := interruptible(ctx, writeSide{st})
-	err = out.send(st)
+	release := load.Interruptible(ctx, writeSide{st})
+	err = out.Send(st)
 	release()
 	if ctx.Err() != nil {
 		err = nil
@@ -66,8 +67,8 @@ func (r *quicRun) upload(ctx context.Context, c *quic.Conn, out *sender) error {
 	if r.protocol == ALPNLoad {
 		return nil
 	}
-	defer interruptible(r.stopping, st)()
-	return drain(st, make([]byte, perfHeader), newCounter(0))
+	defer load.Interruptible(r.stopping, st)()
+	return load.Drain(st, make([]byte, perfHeader), load.NewCounter(0))
 }
 
 // writeSide limits a deadline to the writing side of a stream.
@@ -92,21 +93,21 @@ func (r *quicRun) download(ctx context.Context, c *quic.Conn, size int64) error 
 	if err := st.Close(); err != nil {
 		return err
 	}
-	defer interruptible(ctx, st)()
+	defer load.Interruptible(ctx, st)()
 	defer st.CancelRead(perfDone)
-	return drain(st, make([]byte, quicReadSize), r.meter(probes.Down).counter)
+	return load.Drain(st, make([]byte, quicReadSize), r.meter(probes.Down).counter)
 }
 
 // take samples what is counted here: what arrives, and what quic-go says of what it sends.
 func (r *quicRun) take(at time.Duration) {
 	for _, m := range r.meters {
 		if m.way == probes.Down || r.protocol == farend.ALPNPerf {
-			m.add(sample{at: at, bytes: m.counter.total.Load()})
+			m.add(sample{at: at, bytes: m.counter.Total()})
 		}
 		if m.way == probes.Up || r.protocol == farend.ALPNPerf {
-			var sum senderState
+			var sum load.State
 			for _, l := range r.links {
-				sum.add(stateOfQUIC(l.conn))
+				sum.Add(stateOfQUIC(l.conn))
 			}
 			m.addSender(sum)
 		}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // serveLoad answers one connection under ALPNLoad: its first stream is the control stream of a session, the others are
@@ -52,7 +54,7 @@ func request(ctx context.Context, c *quic.Conn) (*quic.Stream, open, error) {
 	if err != nil {
 		return nil, open{}, fmt.Errorf("waiting for the control stream: %w", err)
 	}
-	defer interruptible(ctx, st)()
+	defer load.Interruptible(ctx, st)()
 	m, err := readMessage(st)
 	switch {
 	case err != nil:
@@ -90,7 +92,7 @@ func (s *server) servePerf(ctx context.Context, c *quic.Conn) error {
 
 // attach makes c the one connection of the session. Its streams need not be waited for: they come as they are wanted.
 func (s *session) attach(c *quic.Conn) {
-	s.state = func() senderState { return stateOfQUIC(c) }
+	s.state = func() load.State { return stateOfQUIC(c) }
 	close(s.ready)
 }
 
@@ -138,7 +140,7 @@ func (s *session) answer(in io.Reader, reply func() (perfSender, error)) {
 	if err != nil {
 		return // a stream that ends before its header asks for nothing
 	}
-	if err := drain(in, make([]byte, quicReadSize), s.received); err != nil {
+	if err := load.Drain(in, make([]byte, quicReadSize), s.received); err != nil {
 		return
 	}
 	out, err := reply()
@@ -146,12 +148,12 @@ func (s *session) answer(in io.Reader, reply func() (perfSender, error)) {
 		return
 	}
 	for left := binary.BigEndian.Uint64(head[:]); left > 0; {
-		n := s.out.budget.take(int(min(left, uint64(len(s.out.block)))))
+		n := s.out.Budget.Take(int(min(left, uint64(len(s.out.Block)))))
 		if n == 0 {
 			break
 		}
-		written, err := out.Write(s.out.block[:n])
-		s.out.sent.add(written)
+		written, err := out.Write(s.out.Block[:n])
+		s.out.Sent.Add(int64(written))
 		if err != nil {
 			out.CancelWrite(perfRejected)
 			return

@@ -16,6 +16,7 @@ import (
 
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // Limits is what the far end grants at most.
@@ -41,7 +42,7 @@ func FarEndWithin(limits Limits, log *slog.Logger) farend.Service {
 }
 
 func newServer(limits Limits, log *slog.Logger) *server {
-	return &server{limits: limits, log: log, epoch: time.Now(), block: newBlock(mrand.Uint64()), sessions: map[string]*session{}}
+	return &server{limits: limits, log: log, epoch: time.Now(), block: load.NewBlock(mrand.Uint64()), sessions: map[string]*session{}}
 }
 
 func (s *server) service() farend.Service {
@@ -69,9 +70,9 @@ type server struct {
 // session is one test over TCP. It is safe for concurrent use.
 type session struct {
 	open     open
-	received *counter
-	out      *sender
-	state    func() senderState // what the transport says of what is sent; no Sockets when it does not tell
+	received *load.Counter
+	out      *load.Sender
+	state    func() load.State // what the transport says of what is sent; no Sockets when it does not tell
 	epoch    time.Time
 
 	ctx     context.Context // ends with the session
@@ -87,7 +88,7 @@ type session struct {
 
 // serve answers one connection behind its preamble: it becomes the control connection of a session, or one of its streams.
 func (s *server) serve(ctx context.Context, c net.Conn) error {
-	defer interruptible(ctx, c)()
+	defer load.Interruptible(ctx, c)()
 	if err := c.SetReadDeadline(time.Now().Add(idleLimit)); err != nil {
 		return fmt.Errorf("waiting for a request: %w", err)
 	}
@@ -132,9 +133,9 @@ func (s *server) admit(ctx context.Context, end context.CancelCauseFunc, o open)
 		return "", nil, no(probes.Busy, "%d tests are running, as many as are granted at a time: come back later", len(s.sessions))
 	}
 	sess := &session{
-		open: o, missing: o, received: newCounter(o.Limit), epoch: s.epoch, ctx: ctx, end: end,
+		open: o, missing: o, received: load.NewCounter(o.Limit), epoch: s.epoch, ctx: ctx, end: end,
 		ready: make(chan struct{}), started: make(chan struct{}),
-		out: &sender{block: s.block, budget: newBudget(o.Limit), sent: newCounter(0)},
+		out: &load.Sender{Block: s.block, Budget: load.NewBudget(o.Limit), Sent: load.NewCounter(0)},
 	}
 	id = rand.Text()
 	s.sessions[id] = sess
@@ -159,7 +160,7 @@ func (s *server) stream(ctx context.Context, c net.Conn, d data) error {
 	if err := sess.bind(c, d.Up); err != nil {
 		return err
 	}
-	defer interruptible(sess.ctx, c)()
+	defer load.Interruptible(sess.ctx, c)()
 	select {
 	case <-sess.started:
 	case <-sess.ctx.Done():
@@ -169,14 +170,14 @@ func (s *server) stream(ctx context.Context, c net.Conn, d data) error {
 	}
 	var err error
 	if d.Up {
-		err = receive(c, sess.received)
+		err = load.Receive(c, sess.received)
 	} else {
-		err = sess.out.send(c)
+		err = sess.out.Send(c)
 		if err == nil {
 			<-sess.ctx.Done() // closing now would cut off what the kernel still holds for the peer
 		}
 	}
-	abort(c)
+	load.Abort(c)
 	if sess.ctx.Err() != nil || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		return nil // the session has ended, or the client drops its streams and its word for it is still on the way
 	}
@@ -186,7 +187,7 @@ func (s *server) stream(ctx context.Context, c net.Conn, d data) error {
 // bind counts a stream in, and prepares it for sending when the far end does.
 func (s *session) bind(c net.Conn, up bool) error {
 	if !up && s.open.CongestionControl != "" {
-		if err := useCongestionControl(c, s.open.CongestionControl); err != nil {
+		if err := load.UseCongestionControl(c, s.open.CongestionControl); err != nil {
 			s.end(probes.Fail(probes.Invalid, "%w", err))
 			return err
 		}
@@ -212,12 +213,12 @@ func (s *session) bind(c net.Conn, up bool) error {
 
 // askKernel has the session's reports say what the kernel says of its sending streams.
 func (s *session) askKernel() {
-	s.state = func() (sum senderState) {
+	s.state = func() (sum load.State) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, c := range s.sending {
-			if one, ok := stateOf(c); ok {
-				sum.add(one)
+			if one, ok := load.StateOf(c); ok {
+				sum.Add(one)
 			}
 		}
 		return sum
@@ -226,7 +227,7 @@ func (s *session) askKernel() {
 
 // report is what there is to say now, with the state of the sending transport on demand.
 func (s *session) report(withState, final bool) *report {
-	r := &report{Elapsed: time.Since(s.begun), Received: s.received.total.Load(), Sent: s.out.sent.total.Load(), Final: final}
+	r := &report{Elapsed: time.Since(s.begun), Received: s.received.Total(), Sent: s.out.Sent.Total(), Final: final}
 	if withState {
 		if state := s.state(); state.Sockets > 0 {
 			r.Sender = &state

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // control owns a session, from the request for it to its last report. prepare is
@@ -33,14 +34,14 @@ func (s *server) control(ctx context.Context, c controlConn, o open, prepare fun
 	reader.Go(func() { cancel(listen(c, &heard)) })
 	err := sess.run(ctx, c, &heard)
 	cancel(err)
-	sess.out.budget.left.Store(0)
+	sess.out.Budget.Close()
 	if no := refusal(err); no != nil {
 		_ = c.SetDeadline(time.Now().Add(time.Second)) // a last word; when it does not get through, closing says enough
 		_ = writeMessage(c, message{Refused: no})
 	}
-	_ = c.SetDeadline(past()) // it fails on a closed connection only, on which the reader ends as well
+	_ = c.SetDeadline(load.Past()) // it fails on a closed connection only, on which the reader ends as well
 	reader.Wait()
-	s.log.Debug("throughput session ends", "why", err, "received", sess.received.total.Load(), "sent", sess.out.sent.total.Load())
+	s.log.Debug("throughput session ends", "why", err, "received", sess.received.Total(), "sent", sess.out.Sent.Total())
 	if errors.Is(err, errStopped) {
 		return nil
 	}
@@ -122,7 +123,7 @@ func (s *session) watch(ctx context.Context, heard *atomic.Int64, report func() 
 	defer tick.Stop()
 	end := time.NewTimer(s.open.Duration + 2*idleLimit) // the client ends it after Duration; this is for one that does not
 	defer end.Stop()
-	full := s.received.full
+	full := s.received.Full()
 	life, livedAt := int64(0), time.Now()
 	for {
 		select {
@@ -135,12 +136,12 @@ func (s *session) watch(ctx context.Context, heard *atomic.Int64, report func() 
 		case <-tick.C:
 		}
 		// What was sent is no sign of life: the kernel takes megabytes for a peer that has gone.
-		if now := heard.Load() + s.received.total.Load(); now != life {
+		if now := heard.Load() + s.received.Total(); now != life {
 			life, livedAt = now, time.Now()
 		} else if time.Since(livedAt) >= idleLimit {
 			return probes.Fail(probes.Timeout, "nothing has been heard for %v", idleLimit)
 		}
-		if s.received.total.Load() > s.open.Limit {
+		if s.received.Total() > s.open.Limit {
 			return probes.Fail(probes.Refused, "more than the %d bytes came that were agreed on", s.open.Limit)
 		}
 		if err := report(); err != nil {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // protocolVersion is the version of the messages. A far end that does not speak it refuses the session.
@@ -80,8 +82,8 @@ type report struct {
 	Received int64 `json:"received"`
 	Sent     int64 `json:"sent"`
 	// Sender is the far end's transport state, when it sends and its kernel tells.
-	Sender *senderState `json:"sender,omitempty"`
-	Final  bool         `json:"final,omitempty"`
+	Sender *load.State `json:"sender,omitempty"`
+	Final  bool        `json:"final,omitempty"`
 }
 
 var errFrame = errors.New("not a message of the throughput protocol")

@@ -1,4 +1,4 @@
-package throughput
+package load
 
 import (
 	"time"
@@ -6,9 +6,9 @@ import (
 	"github.com/nrprobe/nrprobe/probes"
 )
 
-// senderState is what the kernels of the sending ends say about all streams of one direction together, in total since
+// State is what the kernels of the sending ends say about all streams of one direction together, in total since
 // they were opened. Times are in nanoseconds.
-type senderState struct {
+type State struct {
 	// Transport is "tcp" or "quic".
 	Transport string `json:"transport"`
 	// Sockets is how many TCP or QUIC connections were asked.
@@ -33,8 +33,8 @@ type senderState struct {
 	CongestionControl string `json:"congestion_control"`
 }
 
-// add joins the state of one more stream to the sum.
-func (s *senderState) add(one senderState) {
+// Add joins the state of one more stream to the sum.
+func (s *State) Add(one State) {
 	if s.Sockets == 0 || one.MinRTT < s.MinRTT {
 		s.MinRTT = one.MinRTT
 	}
@@ -52,10 +52,10 @@ func (s *senderState) add(one senderState) {
 	s.Transport, s.CongestionControl = one.Transport, one.CongestionControl
 }
 
-// limitedBy names what held the sender up for the largest part of the time: "receive_window", "send_buffer",
+// LimitedBy names what held the sender up for the largest part of the time: "receive_window", "send_buffer",
 // "application" (there was nothing to send) or else "congestion_window", which stands for the path. "" when the kernel
 // does not tell. elapsed is the time since the streams began to send.
-func (s *senderState) limitedBy(elapsed time.Duration) string {
+func (s *State) LimitedBy(elapsed time.Duration) string {
 	if s.Busy == 0 {
 		return ""
 	}
@@ -71,8 +71,8 @@ func (s *senderState) limitedBy(elapsed time.Duration) string {
 	return name
 }
 
-// record publishes the state of the sender of one direction. meanRTT is the mean over the measurement.
-func (s *senderState) record(rec *probes.Recorder, d probes.Direction, elapsed, meanRTT time.Duration) {
+// Record publishes the state of the sender of one direction. meanRTT is the mean over the measurement.
+func (s *State) Record(rec *probes.Recorder, d probes.Direction, elapsed, meanRTT time.Duration) {
 	if s.Transport == "quic" {
 		rec.Add(probes.TransportLost, probes.Both, float64(s.PacketsLost))
 	} else {
@@ -90,7 +90,7 @@ func (s *senderState) record(rec *probes.Recorder, d probes.Direction, elapsed, 
 	if s.SentBytes > 0 {
 		rec.Set(probes.TCPEfficiency, d, float64(s.SentBytes-s.RetransmittedBytes)/float64(s.SentBytes))
 	}
-	if by := s.limitedBy(elapsed); by != "" {
+	if by := s.LimitedBy(elapsed); by != "" {
 		rec.Note("limited_by_"+d.String(), by)
 	}
 }

@@ -1,4 +1,4 @@
-package throughput
+package load
 
 import (
 	"net"
@@ -11,12 +11,12 @@ import (
 // default (tcp_rmem, 6 MiB), so that one call empties it.
 const discardSize = 8 << 20
 
-// receive counts what arrives on c until it ends or fails. On Linux, recv with MSG_TRUNC drops the bytes of a TCP socket
+// Receive counts what arrives on c until it ends or fails. On Linux, recv with MSG_TRUNC drops the bytes of a TCP socket
 // inside the kernel (tcp(7)): they are counted and acknowledged as ever, and never copied.
-func receive(c net.Conn, received *counter) error {
+func Receive(c net.Conn, received *Counter) error {
 	raw := rawOf(c)
 	if raw == nil {
-		return drain(c, make([]byte, blockSize), received)
+		return Drain(c, make([]byte, BlockSize), received)
 	}
 	for {
 		n, err := discard(raw)
@@ -26,7 +26,7 @@ func receive(c net.Conn, received *counter) error {
 		if n == 0 {
 			return nil
 		}
-		received.add(n)
+		received.Add(int64(n))
 	}
 }
 

@@ -1,4 +1,4 @@
-package throughput
+package load
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stateOf asks the kernel about one TCP connection. ok is false when c is none of the kernel's.
-func stateOf(c net.Conn) (s senderState, ok bool) {
+// StateOf asks the kernel about one TCP connection. ok is false when c is none of the kernel's.
+func StateOf(c net.Conn) (s State, ok bool) {
 	raw := rawOf(c)
 	if raw == nil {
 		return s, false
@@ -30,8 +30,8 @@ func stateOf(c net.Conn) (s senderState, ok bool) {
 }
 
 // fromInfo converts the kernel's units: microseconds, and segments for the congestion window.
-func fromInfo(i *unix.TCPInfo, congestionControl string) senderState {
-	return senderState{
+func fromInfo(i *unix.TCPInfo, congestionControl string) State {
+	return State{
 		Transport:          "tcp",
 		Sockets:            1,
 		RTT:                time.Duration(i.Rtt) * time.Microsecond,
@@ -47,8 +47,8 @@ func fromInfo(i *unix.TCPInfo, congestionControl string) senderState {
 	}
 }
 
-// useCongestionControl has the kernel send with the algorithm of that name.
-func useCongestionControl(c net.Conn, name string) error {
+// UseCongestionControl has the kernel send with the algorithm of that name.
+func UseCongestionControl(c net.Conn, name string) error {
 	raw := rawOf(c)
 	if raw == nil {
 		return fmt.Errorf("congestion_control: %q cannot be set on this connection: leave it out", name)
@@ -65,8 +65,8 @@ func useCongestionControl(c net.Conn, name string) error {
 	return nil
 }
 
-// bufferSizes says how much the kernel granted a UDP socket, as socket(7) counts it: twice what was asked for at most.
-func bufferSizes(pc net.PacketConn) (receive, send int, ok bool) {
+// BufferSizes says how much the kernel granted a UDP socket, as socket(7) counts it: twice what was asked for at most.
+func BufferSizes(pc net.PacketConn) (receive, send int, ok bool) {
 	s, isKernels := pc.(syscall.Conn)
 	if !isKernels {
 		return 0, 0, false

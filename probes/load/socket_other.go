@@ -1,0 +1,19 @@
+//go:build !linux
+
+package load
+
+import (
+	"fmt"
+	"net"
+)
+
+// StateOf knows nothing where the kernel has no TCP_INFO of Linux.
+func StateOf(net.Conn) (State, bool) { return State{}, false }
+
+// UseCongestionControl is for Linux senders only.
+func UseCongestionControl(_ net.Conn, name string) error {
+	return fmt.Errorf("congestion_control: %q cannot be set by a sender that does not run Linux: leave it out", name)
+}
+
+// BufferSizes is told on Linux only.
+func BufferSizes(net.PacketConn) (receive, send int, ok bool) { return 0, 0, false }
