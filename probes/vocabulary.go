@@ -57,6 +57,9 @@ var (
 	// PacketsSkipped are slots of the schedule that passed before the instrument could send. They tell of it alone.
 	PacketsSkipped = &Metric{Stem: "packets_skipped", Name: "packets_skipped", Type: Counter,
 		Help: "Packets not sent because their time had passed already.", Source: "nrprobe"}
+	// CongestionMarked counts packets that arrived with the ECN codepoint CE.
+	CongestionMarked = &Metric{Stem: "packets_congestion_marked", Name: "packets_congestion_marked", Type: Counter, Directed: true,
+		Help: "Packets that a router marked for congestion instead of dropping them.", Source: "RFC 3168 section 5"}
 	// LossRatio is lost / sent of one Result, in [0, 1].
 	LossRatio = &Metric{Stem: "loss", Unit: Ratio, Name: "loss_ratio", Type: Gauge,
 		Help: "Share of the packets of a result that were lost.", Source: "RFC 6673"}
@@ -131,7 +134,7 @@ func Vocabulary() []*Metric {
 	return []*Metric{
 		RTT, OneWayDelay, OWDErrorBound, ClockOffset, DelayVariation, InterpacketVariation, FarResidence, ScheduleError,
 		PacketsSent, PacketsReceived, PacketsLost, PacketsLate, PacketsRecovered, PacketsDuplicated, PacketsReordered,
-		PacketsRefused, PacketsSkipped,
+		PacketsRefused, PacketsSkipped, CongestionMarked,
 		LossRatio, LossBurst, Interruption,
 		ResolveTime, ConnectTime, HandshakeTime, ResumedTime, FirstByteTime,
 		Goodput, IntervalRate, Ramp, Transferred, Retransmitted, TCPEfficiency, BufferDelay,

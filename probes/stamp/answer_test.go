@@ -216,7 +216,7 @@ func TestAnsweringAllocatesNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		template := newTemplate(400, sign, 0xbeef, true, newRandom())
+		template := newTemplate(&Config{Size: 400, TLVs: true, DSCP: 46}, sign, 0xbeef, newRandom())
 		buffer := make([]byte, 400)
 		x := exchange{}
 		seq := uint32(0)
@@ -240,7 +240,7 @@ var sampleArrival = goldenArrival()
 
 func TestReadingAllocatesNothing(t *testing.T) {
 	rs := newResponder(t, Reflector{})
-	template := newTemplate(200, nil, 0xbeef, true, newRandom())
+	template := newTemplate(&Config{Size: 200, TLVs: true, DSCP: 46}, nil, 0xbeef, newRandom())
 	template.prepare(0)
 	packet := template.depart(golden.UnixNano())
 	x := exchange{arrival: sampleArrival}

@@ -24,7 +24,7 @@ func BenchmarkAnswer(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			t := newTemplate(300, sign, 7, c.tlvs, newRandom())
+			t := newTemplate(&Config{Size: 300, TLVs: c.tlvs}, sign, 7, newRandom())
 			t.prepare(0)
 			packet, buffer := t.depart(golden.UnixNano()), make([]byte, 300)
 			b.ReportAllocs()
@@ -49,7 +49,7 @@ func BenchmarkServe(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer conn.Close()
-	t := newTemplate(200, nil, 7, false, newRandom())
+	t := newTemplate(&Config{Size: 200}, nil, 7, newRandom())
 	t.prepare(0)
 	packet := t.depart(time.Now().UnixNano())
 	raw, err := rawConn(conn)

@@ -22,8 +22,9 @@ type clerk struct {
 
 	sent, received uint64 // of all windows
 
-	mu  sync.Mutex
-	far peer
+	mu    sync.Mutex
+	far   peer
+	marks markings
 }
 
 // peer is what replies showed of the far end.
@@ -41,10 +42,11 @@ type peer struct {
 }
 
 // meet takes in what a reply shows of the far end. The receiving goroutine calls it.
-func (k *clerk) meet(p *reply, x *extensions) {
+func (k *clerk) meet(p *reply, x *extensions, a *arrived) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.far.met = true
+	k.marks.see(p, x, a)
 	k.far.ssid = p.ssid != 0
 	k.far.counts = k.far.counts || x.counts
 	k.far.distinct = k.far.distinct || p.seq != p.senderSeq
@@ -93,6 +95,7 @@ func (k *clerk) take(w *window, follower neighbour, settled time.Duration, over 
 		k.losing(w, far, settled)
 		k.ordering(w, far, reorderedUp)
 		k.delaying(list, w.estimate, far.error)
+		k.marking()
 		k.judge(w, far)
 	}
 	k.previous, k.epoch = last, w.epoch
@@ -175,6 +178,15 @@ func (k *clerk) delaying(list []delay, ours, theirs errorEstimate) {
 	o.level(list)
 	observeVariation(k.rec, list)
 	o.observeOneWay(k.rec, list)
+}
+
+// marking takes down how headers arrived.
+func (k *clerk) marking() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.far.met {
+		k.marks.report(k.rec, k.config)
+	}
 }
 
 // judge says how far the figures can be trusted, and which are missing and why.

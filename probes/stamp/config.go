@@ -20,6 +20,8 @@ type Config struct {
 	Gap      time.Duration `yaml:"gap" help:"record an event for each interruption of at least this length; 0 is 100ms or three intervals" min:"0s" max:"1h"`
 	Key      string        `yaml:"key" help:"secret of the authenticated mode, 16 bytes or more"`
 	KeyFile  string        `yaml:"key_file" help:"file that holds the secret"`
+	DSCP     int           `yaml:"dscp" help:"differentiated services code point of packets and replies; says how it arrived" min:"0" max:"63"`
+	ECN      string        `yaml:"ecn" help:"explicit congestion notification of the packets; counts marks of congestion" oneof:"not-ect,ect0,ect1"`
 	TLVs     bool          `yaml:"extensions" help:"ask the reflector for more by RFC 8972 extensions"`
 	Peer     string        `yaml:"plain_peer" help:"what to do when the reflector lacks RFC 8972 (SSID zero)" oneof:"continue,stop"`
 }
@@ -27,7 +29,7 @@ type Config struct {
 func defaults() Config {
 	return Config{
 		Count: 100, Interval: 10 * time.Millisecond, Size: 200, Spacing: periodic, Wait: 3 * time.Second,
-		TLVs: true, Peer: peerContinue,
+		ECN: ecnWordNone, TLVs: true, Peer: peerContinue,
 	}
 }
 

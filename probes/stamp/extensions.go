@@ -14,12 +14,13 @@ type extensions struct {
 	follows  bool        // the far end takes part in follow-up telemetry
 	counts   bool        // the far end counts the packets of this session
 	synced   bool        // the far end's clock follows a source of time
+	tos      int16       // type of service of our packet when it arrived; -1 when the far end does not say
 }
 
 // read takes in the TLVs of a reply whose base packet was accepted (RFC 8972 section 4): those marked U are skipped, M
 // ends the reading, and I or a wrong code makes all of them void.
 func (x *extensions) read(packet []byte, sign *signer) {
-	*x = extensions{}
+	*x = extensions{tos: -1}
 	base := sign.mode().base()
 	if len(packet) <= base || plainPadding(packet[base:]) {
 		return
@@ -37,7 +38,7 @@ func (x *extensions) read(packet []byte, sign *signer) {
 			return
 		}
 		if t.flags()&flagIntegrity != 0 {
-			*x = extensions{}
+			*x = extensions{tos: -1}
 			return
 		}
 		if t.flags()&flagUnrecognized == 0 {
@@ -56,6 +57,9 @@ func (x *extensions) take(t tlv) {
 		source := syncSource(value[0])
 		x.synced = source > 0 && source < syncFreeRun
 		x.methodT2 = stampMethod(value[1])
+	case tlvClassOfService:
+		c := parseClassOfService(value)
+		x.tos = int16(c.received)<<2 | int16(c.ecn)
 	case tlvDirectMeasurement:
 		x.counts = binary.BigEndian.Uint32(value[4:]) > 0
 	case tlvFollowUp:

@@ -30,7 +30,7 @@ result says which figures are missing. It does not fill the link: it finds no ca
 			probes.InterpacketVariation, probes.FarResidence, probes.ScheduleError, probes.PacketsSent,
 			probes.PacketsReceived, probes.PacketsLost, probes.PacketsLate, probes.PacketsRecovered,
 			probes.PacketsDuplicated, probes.PacketsReordered, probes.PacketsRefused, probes.PacketsSkipped,
-			probes.LossRatio, probes.LossBurst, probes.Interruption,
+			probes.CongestionMarked, probes.LossRatio, probes.LossBurst, probes.Interruption,
 		},
 	}, defaults, build)
 }

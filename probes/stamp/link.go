@@ -22,6 +22,8 @@ type arrived struct {
 	packet []byte
 	at     time.Duration // session time
 	kernel bool          // at was taken by the kernel
+	tos    int16         // type of service; -1 when unknown
+	ttl    uint8         // 0 when unknown
 }
 
 // plainLink works with any connection, with time stamps from user space.
@@ -42,7 +44,7 @@ func (l *plainLink) transmit(packet []byte) error {
 
 func (l *plainLink) receive() (arrived, error) {
 	n, err := l.conn.Read(l.buffer)
-	return arrived{packet: l.buffer[:n], at: l.clock.now()}, err
+	return arrived{packet: l.buffer[:n], at: l.clock.now(), tos: -1}, err
 }
 
 // stop's deadline fails only on a closed socket, where receiving has ended already.

@@ -20,6 +20,9 @@ func openLink(conn net.Conn, clock *sessionClock, l *ledger, log *slog.Logger) l
 	if err == nil {
 		err = setStamps(raw, stampArrivals|stampDepartures|nameDepartures)
 	}
+	if err == nil {
+		err = askForHeader(raw)
+	}
 	if err != nil {
 		log.Debug("packets are stamped in user space", "reason", err.Error())
 		return newPlainLink(conn, clock)
@@ -118,7 +121,9 @@ func (k *kernelLink) receive() (arrived, error) {
 	i := k.next
 	k.next++
 	a := arrived{packet: k.packets.messages[i].payload[:k.packets.size(i)], at: k.clock.now()}
-	if at, ok := k.session(k.packets.ancillary(i).stamp, a.at); ok {
+	header := k.packets.ancillary(i)
+	a.tos, a.ttl = header.tos, header.ttl
+	if at, ok := k.session(header.stamp, a.at); ok {
 		a.at, a.kernel = at, true
 	}
 	return a, nil

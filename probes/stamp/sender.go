@@ -57,6 +57,9 @@ func (p *sender) dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a UDP socket towards %s: %w", p.target.Text, err)
 	}
+	if err := setMarking(conn, p.config.tos()); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
 	return conn, nil
 }
 
@@ -90,7 +93,7 @@ func (p *sender) measurement(rec *probes.Recorder) (*measurement, error) {
 	clock := newSessionClock()
 	m := &measurement{
 		config: &p.config, clock: clock, dial: p.dial, log: p.env.Log, rec: rec, random: random,
-		template: newTemplate(p.config.Size, sending, ssid, p.config.TLVs, random), sign: receiving,
+		template: newTemplate(&p.config, sending, ssid, random), sign: receiving,
 		ledger: &ledger{timeout: p.config.Wait, tolerance: p.config.tolerance()},
 		wake:   make(chan struct{}, 1),
 	}

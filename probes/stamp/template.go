@@ -17,13 +17,13 @@ type template struct {
 	omitted  []string
 }
 
-// newTemplate lays out a packet of size bytes: as many of the wanted TLVs as fit, in the order of their importance,
+// newTemplate lays out a packet of the configured size: as many of the wanted TLVs as fit, in the order of their importance,
 // the HMAC TLV behind them where there is a key, and Extra Padding (RFC 8972 section 4.1) to the end.
-func newTemplate(size int, sign *signer, ssid uint16, tlvs bool, random *rand.Rand) *template {
-	t := &template{packet: make([]byte, size), sign: sign, ssid: ssid, estimate: newErrorEstimate(0, false, formatNTP)}
+func newTemplate(c *Config, sign *signer, ssid uint16, random *rand.Rand) *template {
+	t := &template{packet: make([]byte, c.Size), sign: sign, ssid: ssid, estimate: newErrorEstimate(0, false, formatNTP)}
 	rest := t.packet[sign.mode().base():]
-	if tlvs {
-		rest = t.extend(rest)
+	if c.TLVs {
+		rest = t.extend(rest, c)
 	}
 	if len(rest) >= tlvHeader {
 		padding, _ := putTLV(rest, tlvExtraPadding, len(rest)-tlvHeader)
@@ -35,7 +35,7 @@ func newTemplate(size int, sign *signer, ssid uint16, tlvs bool, random *rand.Ra
 }
 
 // extend puts the wanted TLVs behind the base packet and returns the room that is left: none, or enough for padding.
-func (t *template) extend(tail []byte) (rest []byte) {
+func (t *template) extend(tail []byte, c *Config) (rest []byte) {
 	rest, reserved := tail, 0
 	if t.sign != nil {
 		reserved = tlvHeader + hmacSize
@@ -44,12 +44,17 @@ func (t *template) extend(tail []byte) (rest []byte) {
 		name   string
 		kind   tlvType
 		length int
+		wanted bool
 	}{
-		{"follow-up telemetry", tlvFollowUp, followUpLength},
-		{"direct measurement", tlvDirectMeasurement, directLength},
-		{"location", tlvLocation, locationLength},
-		{"timestamp information", tlvTimestampInfo, minTimestampInfoLength},
+		{"follow-up telemetry", tlvFollowUp, followUpLength, true},
+		{"class of service", tlvClassOfService, classOfServiceLength, c.tos() != 0},
+		{"direct measurement", tlvDirectMeasurement, directLength, true},
+		{"location", tlvLocation, locationLength, true},
+		{"timestamp information", tlvTimestampInfo, minTimestampInfoLength, true},
 	} {
+		if !want.wanted {
+			continue
+		}
 		left := len(rest) - reserved - tlvHeader - want.length
 		if left < 0 || left > 0 && left < tlvHeader {
 			t.omitted = append(t.omitted, want.name)
@@ -62,6 +67,8 @@ func (t *template) extend(tail []byte) (rest []byte) {
 			t.direct = put
 		case tlvLocation:
 			putLocationQuery(put)
+		case tlvClassOfService:
+			classOfService{wanted: uint8(c.DSCP)}.put(put.value())
 		}
 	}
 	if t.sign != nil && len(rest) < len(tail) {

@@ -159,6 +159,7 @@ func parseClassOfService(value []byte) classOfService {
 
 // ECN codepoints (RFC 3168 section 5).
 const (
+	ecnECT1 uint8 = 1
 	ecnECT0 uint8 = 2
 	ecnCE   uint8 = 3
 )
