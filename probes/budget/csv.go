@@ -225,18 +225,19 @@ func (r *csvReader) time(text string) (time.Time, error) {
 	if err != nil {
 		whole, wholeErr := strconv.ParseInt(text, 10, 64)
 		v, numberErr := strconv.ParseFloat(text, 64)
-		ns := v * float64(r.unit)
-		switch {
-		case wholeErr == nil && math.Abs(ns) < math.MaxInt64:
-			at = time.Unix(0, whole*int64(r.unit))
-		case numberErr == nil && math.Abs(ns) < math.MaxInt64:
-			at = time.Unix(0, int64(ns))
-		default:
+		switch ns := v * float64(r.unit); {
+		case numberErr != nil:
 			return at, r.fail("%s: %s is not a time: want RFC 3339, or a number since 1970 with the unit at the end of the column's name (unix_ms)", r.header[r.clock], shorten(text))
+		case !(math.Abs(ns) < math.MaxInt64): // also for NaN
+			at = time.Time{}
+		case wholeErr == nil:
+			at = time.Unix(0, whole*int64(r.unit))
+		default:
+			at = time.Unix(0, int64(ns))
 		}
 	}
 	if y := at.UTC().Year(); y < firstYear || y > lastYear {
-		return at, r.fail("%s: %s would be in the year %d: name the column with its unit at the end, like unix_ms", r.header[r.clock], shorten(text), y)
+		return at, r.fail("%s: %s in units of %v is not between the years %d and %d: name the column with its unit at the end, like unix_ms", r.header[r.clock], shorten(text), r.unit, firstYear, lastYear)
 	}
 	return at.UTC(), nil
 }

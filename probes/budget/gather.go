@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -74,10 +75,7 @@ func (g *gathering) lost(r *probes.Result) (n float64, known bool) {
 		return 0, true
 	}
 	n, known = r.Values[probes.PacketsLost.ValueName(g.c.Direction, "")]
-	if !known && g.c.Direction != probes.Both {
-		return 0, false
-	}
-	return n, known
+	return max(0, n), known
 }
 
 // of is the counter that a share is taken of: lost and late of what was sent, copies and reordering of what came.
@@ -110,15 +108,31 @@ func (g *gathering) finish() {
 	default:
 		g.gauges()
 	}
-	if g.e.Record != nil && stats.Total(g.e.Record) == 0 {
+	if g.e.Record == nil {
+		return
+	}
+	switch n := stats.Total(g.e.Record); {
+	case n == 0:
 		g.e.Record, g.e.Gap = nil, "no values of "+g.name
+	case !(n <= maxSamples): // also for NaN
+		g.e.Record, g.e.Gap = nil, fmt.Sprintf("%g values of %s are more than anybody measures: the counters are broken", n, g.name)
 	}
 }
+
+// Limits on what foreign counters can make us compute and allocate.
+const (
+	maxSamples = 1e10 // values in all; ten years of a packet each 30 ms
+	maxLost    = 1e7  // lost packets of one Result that become single values
+	maxCells   = 1e5  // of one track, for availability
+)
 
 // distribution takes single values where every piece has them, and histograms otherwise.
 func (g *gathering) distribution() {
 	g.e.Coarse = !slices.Contains([]*probes.Metric{probes.RTT, probes.OneWayDelay, probes.DelayVariation, probes.InterpacketVariation}, g.c.Metric)
-	if slices.ContainsFunc(g.pieces, func(p *Piece) bool { return p.track(g.name) == nil && !failedRun(p.Result) }) {
+	if slices.ContainsFunc(g.pieces, func(p *Piece) bool {
+		lost, _ := g.lost(p.Result)
+		return p.track(g.name) == nil && !failedRun(p.Result) || !(lost <= maxLost)
+	}) {
 		g.histograms()
 		return
 	}
@@ -253,6 +267,7 @@ func (g *gathering) shares() {
 			continue // nothing is known to have been sent
 		}
 		over, ok := r.Values[counter.ValueName(g.c.Direction, "")]
+		over = max(0, over)
 		if !ok && g.c.Direction != probes.Both {
 			continue
 		}
@@ -320,8 +335,8 @@ func (g *gathering) downtimeOf(r *probes.Result, t *Track) stats.Count {
 
 func (g *gathering) downtime(t *Track) stats.Counts {
 	survival := g.c.Survival
-	cell := max(time.Second, survival)
 	start, end := t.At[0], t.At[len(t.At)-1]
+	cell := max(time.Second, survival, end.Sub(start)/maxCells)
 	cells := int(end.Sub(start)/cell) + 1
 	counts := make(stats.Counts, cells)
 	for i := range counts {

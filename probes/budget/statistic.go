@@ -2,6 +2,7 @@ package budget
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -73,7 +74,7 @@ func parseQuantile(text string) (Statistic, error) {
 		return Statistic{}, fmt.Errorf("%q is not a statistic%s: one of %s, or another quantile like p75 or p9999",
 			text, didYouMean(text, statisticWords()), strings.Join(statisticWords(), ", "))
 	}
-	return Statistic{Text: text, Form: Quantile, Q: percent / 100}, nil
+	return Statistic{Text: text, Form: Quantile, Q: math.Round(percent*1e9) / 1e11}, nil
 }
 
 // needs is the least number of independent samples that a verdict needs, or 1 where that depends on the data alone.
