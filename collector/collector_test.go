@@ -19,6 +19,7 @@ import (
 
 	"github.com/nrprobe/nrprobe/collector/fleet"
 	"github.com/nrprobe/nrprobe/collector/sinks/all"
+	"github.com/nrprobe/nrprobe/configs/catalog"
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/wire"
 )
@@ -343,4 +344,17 @@ func unpackText(t *testing.T, packed string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+func setField(t *testing.T, config any, key, value string) {
+	t.Helper()
+	for _, f := range catalog.Fields(config) {
+		if f.Key == key {
+			if err := f.Set(value); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("%T has no key %q", config, key)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/series"
 )
 
 // selection is what the endpoints about labels have in common.
@@ -157,14 +158,24 @@ type metricMetadata struct {
 	Unit string `json:"unit"`
 }
 
-// metadata describes the vocabulary.
+// metadata describes what Results become: the vocabulary and what package series adds to it.
 func metadata(r *http.Request) (any, []string, error) {
 	only := r.FormValue("metric")
 	data := map[string][]metricMetadata{}
-	for _, m := range probes.Vocabulary() {
-		if name := m.PrometheusName(); only == "" || only == name {
-			data[name] = []metricMetadata{{Type: m.Type.String(), Help: m.Help, Unit: string(m.Unit)}}
+	describe := func(name string, m metricMetadata) {
+		if only == "" || only == name {
+			data[name] = []metricMetadata{m}
 		}
+	}
+	example := &probes.Result{
+		Outcome: probes.OK, Quality: probes.Partial,
+		Radio: &probes.Radio{After: &probes.RadioSample{RAT: "NR-SA"}},
+	}
+	for _, s := range series.Of(example) {
+		describe(s.Name, metricMetadata{Type: s.Type.String(), Help: s.Help})
+	}
+	for _, m := range probes.Vocabulary() {
+		describe(m.PrometheusName(), metricMetadata{Type: m.Type.String(), Help: m.Help, Unit: string(m.Unit)})
 	}
 	return data, nil, nil
 }

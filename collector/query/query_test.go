@@ -81,6 +81,7 @@ func TestAnswers(t *testing.T) {
 		{"series?match[]={job=~\".*\"}", 400, `{"status":"error","errorType":"bad_data","error":"invalid parameter \"match[]\": match[] must contain at least one non-empty matcher"}`},
 		{"series?match[]=up&limit=x", 400, `{"status":"error","errorType":"bad_data","error":"invalid parameter \"limit\": \"x\" is not a whole number of 0 or more"}`},
 		{"metadata?metric=nrprobe_packets_sent_total", 200, `{"status":"success","data":{"nrprobe_packets_sent_total":[{"type":"counter","help":"Packets sent.","unit":""}]}}`},
+		{"metadata?metric=nrprobe_probe_runs_total", 200, `{"status":"success","data":{"nrprobe_probe_runs_total":[{"type":"counter","help":"Results by outcome.","unit":""}]}}`},
 		{"query_exemplars?query=up", 200, `{"status":"success","data":[]}`},
 		{"rules", 200, `{"status":"success","data":{"groups":[]}}`},
 		{"format_query?query=sum(up)by(job)", 200, `{"status":"success","data":"sum by (job) (up)"}`},

@@ -20,9 +20,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc64"
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	prom "github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/util/compression"
@@ -32,7 +34,6 @@ import (
 	"github.com/nrprobe/nrprobe/configs"
 	"github.com/nrprobe/nrprobe/configs/unit"
 	"github.com/nrprobe/nrprobe/probes/series"
-	"github.com/nrprobe/nrprobe/probes/wire"
 )
 
 // Config is the sink's configuration.
@@ -74,6 +75,11 @@ type Sink struct {
 	db     *prom.DB
 	totals *series.Set
 	closed bool
+	// undone is what a commit that failed was to store. The totals have it already, so the same batches must not be
+	// added to them again when they are written again.
+	undone undone
+	// appender begins a commit.
+	appender func(context.Context) storage.AppenderV2
 }
 
 // Open opens or makes the store.
@@ -91,7 +97,8 @@ func Open(c Config, env sinks.Env) (*Sink, error) {
 	}
 	return &Sink{
 		config: c, log: env.Log, db: db,
-		totals: series.NewSet(series.Options{MaxSeries: c.MaxSeries, Idle: 24 * time.Hour}),
+		totals:   series.NewSet(series.Options{MaxSeries: c.MaxSeries, Idle: 24 * time.Hour}),
+		appender: db.AppenderV2,
 	}, nil
 }
 
@@ -109,28 +116,52 @@ func (s *Sink) Write(ctx context.Context, batches []queue.Batch) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	w := writer{sink: s, appender: s.db.AppenderV2(ctx)}
-	for _, b := range batches {
-		lines, err := b.Lines()
-		if err != nil { // it would not be readable the next time either
-			w.rejected.Add(b.Points, err)
-			continue
-		}
-		read := wire.Decode(lines, wire.Options{Now: b.Received})
-		for _, r := range read.Results {
-			w.result(r)
-		}
-		for _, p := range read.Foreign {
-			w.foreign(p)
-		}
-		for _, p := range read.Problems {
-			w.rejected.Add(1, errors.New(p.Text))
-		}
+	w := writer{sink: s, appender: s.appender(ctx), rejected: s.undone.rejected}
+	for _, a := range s.undone.samples {
+		_ = w.append(a.ls, a.at, a.sample) // it was accepted the first time
+	}
+	for _, b := range s.undone.rest(batches) {
+		w.batch(b)
 	}
 	if err := w.appender.Commit(); err != nil {
+		s.undone = undone{batches: len(batches), last: keyOf(batches), samples: w.appended, rejected: w.rejected}
 		return fmt.Errorf("committing: %w", err)
 	}
+	s.undone = undone{}
 	return w.rejected.Err()
+}
+
+// undone is what a commit that failed was to store.
+type undone struct {
+	batches  int
+	last     uint64 // of those batches
+	samples  []appended
+	rejected sinks.Rejections
+}
+
+// appended is one sample that was given to the store.
+type appended struct {
+	ls     labels.Labels
+	at     int64
+	sample sample
+}
+
+// rest is what follows the batches that are undone: a Feeder writes them again, perhaps with further ones behind them.
+func (u undone) rest(batches []queue.Batch) []queue.Batch {
+	if u.batches == 0 || len(batches) < u.batches || keyOf(batches[:u.batches]) != u.last {
+		return batches
+	}
+	return batches[u.batches:]
+}
+
+// keyOf tells lists of batches apart.
+func keyOf(batches []queue.Batch) uint64 {
+	h := crc64.New(crc64.MakeTable(crc64.ECMA))
+	for _, b := range batches {
+		_, _ = fmt.Fprintf(h, "%d %d ", b.Received.UnixNano(), len(b.Body))
+		_, _ = h.Write(b.Body)
+	}
+	return h.Sum64()
 }
 
 // Close implements sinks.Sink. What is in memory is in the write-ahead log too, so that closing needs no long time.

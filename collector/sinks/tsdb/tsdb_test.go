@@ -1,9 +1,12 @@
 package tsdb
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/nrprobe/nrprobe/collector/queue"
@@ -254,6 +258,34 @@ func TestSeriesLimit(t *testing.T) {
 	// Series that exist go on.
 	if err := s.Write(t.Context(), []queue.Batch{sinktest.Batch(t, fmt.Sprintf("load,host=h01 value=2 %d", at+int64(time.Second)))}); err != nil {
 		t.Errorf("an existing series: %v", err)
+	}
+}
+
+// fails is a commit that fails, as on a full disk.
+type fails struct{ storage.AppenderV2 }
+
+func (f fails) Commit() error { return errors.Join(errors.New("no space left"), f.Rollback()) }
+
+func TestFailedCommitIsRepeatedWithoutCountingTwice(t *testing.T) {
+	s := open(t, t.TempDir(), nil)
+	now := time.Now().Truncate(time.Second)
+	works := s.appender
+	batch := func(r *probes.Result) queue.Batch {
+		return sinktest.Batch(t, strings.TrimSpace(string(wire.Append(nil, r))))
+	}
+	first, second, third := batch(result(1, now.Add(-20*time.Second), 3)), batch(result(2, now.Add(-10*time.Second), 10)), batch(result(3, now, 100))
+	for range 3 {
+		s.appender = func(ctx context.Context) storage.AppenderV2 { return fails{works(ctx)} }
+		if err := s.Write(t.Context(), []queue.Batch{first, second}); err == nil || !strings.Contains(err.Error(), "no space left") {
+			t.Fatalf("got %v, want the failure", err)
+		}
+	}
+	s.appender = works
+	if err := s.Write(t.Context(), []queue.Batch{first, second, third}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := seconds(up(read(t, s, lostUp)), now), "-24.999=0 -20.000=3 -10.000=13 0.000=113 "; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

@@ -12,9 +12,11 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
 
+	"github.com/nrprobe/nrprobe/collector/queue"
 	"github.com/nrprobe/nrprobe/collector/sinks"
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/series"
+	"github.com/nrprobe/nrprobe/probes/wire"
 )
 
 // writer fills one commit.
@@ -22,7 +24,27 @@ type writer struct {
 	sink     *Sink
 	appender storage.AppenderV2
 	rejected sinks.Rejections
+	appended []appended
 	builder  labels.ScratchBuilder
+}
+
+// batch adds one batch to the commit.
+func (w *writer) batch(b queue.Batch) {
+	lines, err := b.Lines()
+	if err != nil { // it would not be readable the next time either
+		w.rejected.Add(b.Points, err)
+		return
+	}
+	read := wire.Decode(lines, wire.Options{Now: b.Received})
+	for _, r := range read.Results {
+		w.result(r)
+	}
+	for _, p := range read.Foreign {
+		w.foreign(p)
+	}
+	for _, p := range read.Problems {
+		w.rejected.Add(1, errors.New(p.Text))
+	}
 }
 
 // result appends the new state of every series that a Result changes.
@@ -55,7 +77,16 @@ func (w *writer) birth(ls labels.Labels, r *probes.Result, a series.Accumulated)
 	if a.Hist != nil {
 		zero.hist = nativeHistogram(&probes.Hist{})
 	}
-	_, _ = w.appender.Append(0, ls, 0, at.UnixMilli(), zero.value, zero.hist, nil, storage.AppendV2Options{})
+	_ = w.append(ls, at.UnixMilli(), zero)
+}
+
+// append gives one sample to the store and keeps it until the commit is safe.
+func (w *writer) append(ls labels.Labels, at int64, s sample) error {
+	_, err := w.appender.Append(0, ls, 0, at, s.value, s.hist, nil, storage.AppendV2Options{})
+	if err == nil {
+		w.appended = append(w.appended, appended{ls, at, s})
+	}
+	return err
 }
 
 // sample is a number or, when hist is not nil, a histogram.
@@ -94,7 +125,7 @@ func (w *writer) add(ls labels.Labels, at time.Time, s sample) {
 		w.rejected.Add(1, fmt.Errorf("the store has %d series, which is the limit (max_series)", w.sink.config.MaxSeries))
 		return
 	}
-	_, err := w.appender.Append(0, ls, 0, at.UnixMilli(), s.value, s.hist, nil, storage.AppendV2Options{})
+	err := w.append(ls, at.UnixMilli(), s)
 	switch {
 	case err == nil:
 	case errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
