@@ -44,7 +44,8 @@ type echo struct {
 	seq      uint32 // the sender's
 	farSeq   uint32
 	received time.Duration
-	kernel   bool // received was taken by the kernel
+	seen     time.Duration // the same by the process
+	kernel   bool          // received was taken by the kernel
 	t2, t3   timestamp
 	format   format
 	told     departure // of an earlier reply
@@ -127,7 +128,8 @@ func (l *ledger) stray() {
 	}
 }
 
-// correct replaces the departure of a packet by its true one, which lies soon after the one taken down.
+// correct replaces the departure of a packet by its true one, which lies between the one taken down and the arrival of
+// the reply.
 func (l *ledger) correct(seq uint32, at time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -135,8 +137,7 @@ func (l *ledger) correct(seq uint32, at time.Duration) {
 	if !ok {
 		return
 	}
-	const soon = time.Second // to stay in a queue of the own host for longer means that something is wrong
-	if _, r := l.find(full); r != nil && !r.fate.has(final) && at >= r.sent && at < r.sent+soon {
+	if _, r := l.find(full); r != nil && !r.fate.has(final) && at >= r.sent && (r.received == 0 || at <= r.received) {
 		r.sent = at
 		r.fate |= kernelT1
 	}
@@ -177,6 +178,9 @@ func (l *ledger) receive(e *echo) (settled bool) {
 	if r == nil {
 		l.receiveMissing(seq, e)
 		return false
+	}
+	if e.received < r.sent {
+		e.received, e.kernel = e.seen, false // the wall clock, which the kernel stamps by, was set back meanwhile
 	}
 	t2 := e.t2.unixNano(e.format, w.epoch+int64(e.received))
 	life := l.far.observe(e, t2)

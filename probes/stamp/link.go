@@ -22,6 +22,7 @@ type arrived struct {
 	packet []byte
 	at     time.Duration // session time
 	kernel bool          // at was taken by the kernel
+	seen   time.Duration // when the process saw it
 	tos    int16         // type of service; -1 when unknown
 	ttl    uint8         // 0 when unknown
 }
@@ -44,7 +45,8 @@ func (l *plainLink) transmit(packet []byte) error {
 
 func (l *plainLink) receive() (arrived, error) {
 	n, err := l.conn.Read(l.buffer)
-	return arrived{packet: l.buffer[:n], at: l.clock.now(), tos: -1}, err
+	now := l.clock.now()
+	return arrived{packet: l.buffer[:n], at: now, seen: now, tos: -1}, err
 }
 
 // stop's deadline fails only on a closed socket, where receiving has ended already.

@@ -120,19 +120,20 @@ func (k *kernelLink) receive() (arrived, error) {
 	}
 	i := k.next
 	k.next++
-	a := arrived{packet: k.packets.messages[i].payload[:k.packets.size(i)], at: k.clock.now()}
+	now := k.clock.now()
+	a := arrived{packet: k.packets.messages[i].payload[:k.packets.size(i)], at: now, seen: now}
 	header := k.packets.ancillary(i)
 	a.tos, a.ttl = header.tos, header.ttl
-	if at, ok := k.session(header.stamp, a.at); ok {
+	if at, ok := k.session(header.stamp, now); ok {
 		a.at, a.kernel = at, true
 	}
 	return a, nil
 }
 
 // session turns a stamp of the kernel into session time. ok is false when there is none, or when it cannot be right,
-// because the wall clock was set: it must lie in the recent past.
+// because the wall clock was set: it must lie in the past, not longer ago than the process could have been kept waiting.
 func (k *kernelLink) session(stamp int64, now time.Duration) (at time.Duration, ok bool) {
-	const recent = time.Second
+	const recent = time.Minute
 	at = time.Duration(stamp - k.clock.epoch())
 	return at, stamp != 0 && at > now-recent && at <= now+clockStep
 }
