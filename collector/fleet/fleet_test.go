@@ -124,11 +124,24 @@ func TestSearchAndLimit(t *testing.T) {
 		}
 		add(g, r)
 	}
-	if f := g.Snapshot(now, Selection{Search: "nansha", Limit: 3}); f.Total != 5 || len(f.Agents) != 3 || f.Agents[1].Name != "van-02" {
-		t.Errorf("%d of %d agents", len(f.Agents), f.Total)
+	if f := g.Snapshot(now, Selection{Search: "nansha", Limit: 3}); f.Summary.Agents != 5 || len(f.Agents) != 3 || f.Agents[1].Name != "van-02" {
+		t.Errorf("%d of %d agents", len(f.Agents), f.Summary.Agents)
 	}
-	if f := g.Snapshot(now, Selection{Search: "AN-07"}); f.Total != 1 {
-		t.Errorf("%d agents by name, want 1", f.Total)
+	if f := g.Snapshot(now, Selection{Search: "AN-07"}); f.Summary.Agents != 1 {
+		t.Errorf("%d agents by name, want 1", f.Summary.Agents)
+	}
+}
+
+func TestSummary(t *testing.T) {
+	g := NewRegistry(time.Hour)
+	failed, doubtful := result("failed", now, 0), result("doubtful", now, 0)
+	failed.Outcome, failed.Quality = probes.Timeout, probes.UserStamps
+	doubtful.Quality = probes.CPUStarved
+	add(g, failed, doubtful, result("fine", now, 0))
+	g.Add(result("silent", now, 0), now.Add(-2*time.Minute))
+	f := g.Snapshot(now, Selection{Limit: 1})
+	if want := (Summary{Agents: 4, Probes: 4, Silent: 1, Failing: 1, Flagged: 1}); f.Summary != want || len(f.Agents) != 1 {
+		t.Errorf("%+v with %d agents listed, want %+v", f.Summary, len(f.Agents), want)
 	}
 }
 

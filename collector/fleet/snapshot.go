@@ -11,14 +11,29 @@ import (
 // Fleet is what the page and other readers of /api/nrprobe/fleet get: everything at one moment.
 type Fleet struct {
 	Now time.Time `json:"now"`
-	// Total is how many agents there are; Agents may hold fewer.
-	Total  int     `json:"total"`
-	Agents []Agent `json:"agents"`
+	// Summary is of all agents that were searched for; Agents may hold fewer.
+	Summary Summary `json:"summary"`
+	Agents  []Agent `json:"agents"`
 }
+
+// Summary counts.
+type Summary struct {
+	Agents int `json:"agents"`
+	Probes int `json:"probes"`
+	// Silent agents have sent nothing for SilentAfter.
+	Silent int `json:"silent"`
+	// Failing probes did not end with the outcome ok the last time; Flagged ones are of doubtful quality.
+	Failing int `json:"failing"`
+	Flagged int `json:"flagged"`
+}
+
+// SilentAfter is when an agent counts as silent: several windows of a continuous probe and several tries of an uplink.
+const SilentAfter = time.Minute
 
 // Agent is one agent.
 type Agent struct {
 	Name     string              `json:"name"`
+	Silent   bool                `json:"silent,omitempty"`
 	Labels   map[string]string   `json:"labels,omitempty"`
 	Received time.Time           `json:"received"`
 	Measured time.Time           `json:"measured"`
@@ -29,15 +44,17 @@ type Agent struct {
 
 // Probe is one probe of an agent against one target.
 type Probe struct {
-	Name    string             `json:"name"`
-	Kind    string             `json:"kind"`
-	Target  string             `json:"target"`
-	Outcome probes.Outcome     `json:"outcome"`
-	Error   string             `json:"error,omitempty"`
-	Start   time.Time          `json:"start"`
-	Elapsed float64            `json:"elapsed_seconds"`
-	Quality []string           `json:"quality,omitempty"`
-	Values  map[string]float64 `json:"values"`
+	Name    string         `json:"name"`
+	Kind    string         `json:"kind"`
+	Target  string         `json:"target"`
+	Outcome probes.Outcome `json:"outcome"`
+	Error   string         `json:"error,omitempty"`
+	Start   time.Time      `json:"start"`
+	Elapsed float64        `json:"elapsed_seconds"`
+	Quality []string       `json:"quality,omitempty"`
+	// Doubtful says that one of the quality flags makes the timing doubtful.
+	Doubtful bool               `json:"doubtful,omitempty"`
+	Values   map[string]float64 `json:"values"`
 	// Metric is the stem of the distribution that Minute, FiveMinutes and History tell of.
 	Metric      string   `json:"metric,omitempty"`
 	Minute      Span     `json:"minute"`
@@ -89,13 +106,14 @@ func (g *Registry) Snapshot(now time.Time, s Selection) Fleet {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	names := make([]string, 0, len(g.agents))
+	f := Fleet{Now: now, Agents: []Agent{}}
 	for name, a := range g.agents {
 		if s.Search == "" || matches(name, a.labels, s.Search) {
 			names = append(names, name)
+			f.Summary.add(a, now)
 		}
 	}
 	slices.Sort(names)
-	f := Fleet{Now: now, Total: len(names), Agents: []Agent{}}
 	if s.Limit > 0 && len(names) > s.Limit {
 		names = names[:s.Limit]
 	}
@@ -103,6 +121,22 @@ func (g *Registry) Snapshot(now time.Time, s Selection) Fleet {
 		f.Agents = append(f.Agents, g.agents[name].snapshot(name, now, s.History))
 	}
 	return f
+}
+
+func (s *Summary) add(a *agent, now time.Time) {
+	s.Agents++
+	s.Probes += len(a.probes)
+	if now.Sub(a.received) > SilentAfter {
+		s.Silent++
+	}
+	for _, p := range a.probes {
+		if p.last.Outcome != probes.OK {
+			s.Failing++
+		}
+		if p.last.Quality.Doubtful() {
+			s.Flagged++
+		}
+	}
 }
 
 func matches(name string, labels map[string]string, search string) bool {
@@ -120,7 +154,7 @@ func matches(name string, labels map[string]string, search string) bool {
 
 func (a *agent) snapshot(name string, now time.Time, withHistory bool) Agent {
 	out := Agent{
-		Name: name, Labels: a.labels, Received: a.received, Measured: a.measured, Radio: a.radio,
+		Name: name, Silent: now.Sub(a.received) > SilentAfter, Labels: a.labels, Received: a.received, Measured: a.measured, Radio: a.radio,
 		Events: slices.Clone(a.events), Probes: []Probe{},
 	}
 	slices.Reverse(out.Events)
@@ -128,7 +162,8 @@ func (a *agent) snapshot(name string, now time.Time, withHistory bool) Agent {
 		_, metric := rttOf(p.last)
 		one := Probe{
 			Name: key.name, Kind: key.kind, Target: key.target, Outcome: p.last.Outcome, Error: p.last.Error,
-			Start: p.last.Start, Elapsed: p.last.Elapsed.Seconds(), Quality: p.last.Quality.Names(), Values: p.last.Values,
+			Start: p.last.Start, Elapsed: p.last.Elapsed.Seconds(), Values: p.last.Values,
+			Quality: p.last.Quality.Names(), Doubtful: p.last.Quality.Doubtful(),
 			Metric: metric, Minute: p.minutes.sum(now, time.Minute).span(), FiveMinutes: p.minutes.sum(now, 5*time.Minute).span(),
 		}
 		if withHistory {

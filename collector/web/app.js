@@ -3,7 +3,6 @@
 "use strict";
 
 const POLL = 2000;         // ms between two questions
-const SILENT = 60;         // s without a result after which an agent counts as silent
 const LONGEST = 600;       // s that a chart can show
 const byId = id => document.getElementById(id);
 const groups = new Map();  // agent name -> its part of the table
@@ -199,9 +198,8 @@ function drawRow(row, p, events) {
 function updateGroup(body, agent, now) {
   setText(body.name, agent.name);
   const age = (now - Date.parse(agent.measured)) / 1000;
-  const silent = (now - Date.parse(agent.received)) / 1000 > SILENT;
-  setText(body.seen, silent ? "silent, last result " + agoText(age) : agoText(age));
-  body.seen.classList.toggle("late", silent);
+  setText(body.seen, agent.silent ? "silent, last result " + agoText(age) : agoText(age));
+  body.seen.classList.toggle("late", Boolean(agent.silent));
   parts(body.tags, JSON.stringify(agent.labels), () => Object.keys(agent.labels || {}).sort().map(k => {
     const tag = element("span", "tag");
     tag.append(element("b", "", k + " "), agent.labels[k]);
@@ -220,7 +218,6 @@ function updateGroup(body, agent, now) {
     updateProbe(row, p, agent.events || []);
   });
   for (const [key, row] of body.shown) if (!wanted.has(key)) { row.remove(); body.shown.delete(key); }
-  return silent;
 }
 
 function span(fleet) {
@@ -237,30 +234,25 @@ function update(fleet) {
   const now = Date.parse(fleet.now), table = byId("fleet");
   view = span(fleet);
   const wanted = new Set();
-  let silent = 0, failing = 0, flagged = 0, probes = 0;
   fleet.agents.forEach((agent, i) => {
     wanted.add(agent.name);
     if (!groups.has(agent.name)) groups.set(agent.name, makeGroup());
     const body = groups.get(agent.name);
     if (table.tBodies[i] !== body) table.insertBefore(body, table.tBodies[i] || null);
-    if (updateGroup(body, agent, now)) silent++;
-    for (const p of agent.probes) {
-      probes++;
-      if (p.outcome !== "ok") failing++;
-      if ((p.quality || []).some(f => !mild.has(f))) flagged++;
-    }
+    updateGroup(body, agent, now);
   });
   for (const [name, body] of groups) if (!wanted.has(name)) { body.remove(); groups.delete(name); }
   const searching = byId("search").value !== "";
-  byId("empty").hidden = fleet.total > 0 || searching;
-  table.hidden = byId("legend").hidden = fleet.agents.length === 0;
-  byId("search-box").hidden = fleet.total < 4 && !searching;
-  byId("more").hidden = fleet.agents.length === fleet.total && (fleet.total > 0 || !searching);
-  setText(byId("more"), fleet.total === 0 ? "No agent matches." : `${fleet.agents.length} of ${fleet.total} agents are shown: search to narrow them down.`);
-  parts(byId("summary"), [fleet.total, probes, silent, failing, flagged].join(), () => [
-    [fleet.total, fleet.total === 1 ? "agent" : "agents", ""], [probes, probes === 1 ? "probe" : "probes", ""],
-    [silent, "silent", "bad"], [failing, "failing", "bad"], [flagged, "flagged", "warn"],
-  ].filter(([n, , cls]) => n > 0 && fleet.total > 0 || cls === "" && fleet.total > 0).map(([n, word, cls]) => {
+  const sum = fleet.summary, shown = fleet.agents.length;
+  byId("empty").hidden = sum.agents > 0 || searching;
+  table.hidden = byId("legend").hidden = shown === 0;
+  byId("search-box").hidden = sum.agents < 4 && !searching;
+  byId("more").hidden = shown === sum.agents && !(searching && shown === 0);
+  setText(byId("more"), shown === 0 ? "No agent matches." : `${shown} of ${sum.agents} agents are shown: search to narrow them down.`);
+  parts(byId("summary"), JSON.stringify(sum), () => [
+    [sum.agents, sum.agents === 1 ? "agent" : "agents", ""], [sum.probes, sum.probes === 1 ? "probe" : "probes", ""],
+    [sum.silent, "silent", "bad"], [sum.failing, "failing", "bad"], [sum.flagged, "flagged", "warn"],
+  ].filter(([n]) => n > 0).map(([n, word, cls]) => {
     const item = element("li", cls);
     item.append(element("b", "", String(n)), " " + word);
     return item;
