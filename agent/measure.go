@@ -51,7 +51,7 @@ func (a *Agent) buildOne(p Probe) (job, error) {
 	if err != nil {
 		return job{}, err
 	}
-	policy := p.trust(a.deps.Known)
+	policy := p.trust(kind, a.deps.Known)
 	target, err := probes.ParseTarget(p.Target, kind.Port)
 	if err != nil {
 		return job{}, err

@@ -72,9 +72,9 @@ func (p *Probe) pass(kind probes.Kind) schedule.Pass {
 	return schedule.Pass{Interface: p.Interface, Lane: kind.Lane, Yields: p.continuous(kind)}
 }
 
-func (p *Probe) trust(known *trust.KnownHosts) trust.Policy {
+func (p *Probe) trust(kind probes.Kind, known *trust.KnownHosts) trust.Policy {
 	policy := trust.Policy{Pin: p.Pin, CAFile: p.CA, Insecure: p.Insecure}
-	if policy == (trust.Policy{}) {
+	if policy == (trust.Policy{}) && !kind.Foreign {
 		policy.Known = known
 	}
 	return policy

@@ -91,6 +91,9 @@ type Kind struct {
 	Port uint16
 	// Continuous kinds can run without end and yield a Result per window.
 	Continuous bool
+	// Foreign kinds measure anybody's servers. Where the user says nothing else, the system's authorities verify these, and
+	// not their first certificate seen, which public servers replace every few weeks.
+	Foreign bool
 	// Metrics are the words of the vocabulary that the kind can fill.
 	Metrics []*Metric
 

@@ -6,6 +6,9 @@ var (
 	// RTT is T4−T1 less the time the packet rested at the far end (T3−T2) where that is known.
 	RTT = &Metric{Stem: "rtt", Unit: Seconds, Name: "rtt_seconds", Type: Distribution,
 		Help: "Round-trip time of received packets, without the time they rested at the far end.", Source: "RFC 2681"}
+	// WakeUp is the round trip of the first packet after an idle time, which is then none of RTT.
+	WakeUp = &Metric{Stem: "wake_up", Unit: Seconds, Name: "wake_up_seconds", Type: Distribution,
+		Help: "Round-trip time of the first packet after an idle time, as it wakes the radio up.", Source: "3GPP TS 38.331 section 5.3, seen from the application"}
 	// OneWayDelay is published only with OWDErrorBound beside it, and only while the bound is below the value.
 	OneWayDelay = &Metric{Stem: "owd", Unit: Seconds, Name: "one_way_delay_seconds", Type: Distribution, Directed: true,
 		Help: "One-way delay of received packets, by the estimated or synchronised clock offset.", Source: "RFC 7679"}
@@ -81,6 +84,9 @@ var (
 		Help: "Time from the first packet of a resumed connection to the first reply to 0-RTT data.", Source: "RFC 9001 section 4.6"}
 	FirstByteTime = &Metric{Stem: "ttfb", Unit: Seconds, Name: "first_byte_seconds", Type: Distribution, Plain: true,
 		Help: "Time from request to first byte of the response.", Source: "nrprobe"}
+	// TransferTime ends earlier where only a part of the body is wanted.
+	TransferTime = &Metric{Stem: "transfer", Unit: Seconds, Name: "transfer_seconds", Type: Distribution, Plain: true,
+		Help: "Time from first to last byte of the response.", Source: "nrprobe"}
 
 	// Goodput is what the receiver counted, above transport headers.
 	Goodput = &Metric{Stem: "goodput", Unit: BytesPerSecond, Name: "goodput_bytes_per_second", Type: Gauge, Directed: true,
@@ -132,11 +138,11 @@ var (
 // Vocabulary lists every metric, in the order of the reference in the README.
 func Vocabulary() []*Metric {
 	return []*Metric{
-		RTT, OneWayDelay, OWDErrorBound, ClockOffset, DelayVariation, InterpacketVariation, FarResidence, ScheduleError,
+		RTT, WakeUp, OneWayDelay, OWDErrorBound, ClockOffset, DelayVariation, InterpacketVariation, FarResidence, ScheduleError,
 		PacketsSent, PacketsReceived, PacketsLost, PacketsLate, PacketsRecovered, PacketsDuplicated, PacketsReordered,
 		PacketsRefused, PacketsSkipped, CongestionMarked,
 		LossRatio, LossBurst, Interruption,
-		ResolveTime, ConnectTime, HandshakeTime, ResumedTime, FirstByteTime,
+		ResolveTime, ConnectTime, HandshakeTime, ResumedTime, FirstByteTime, TransferTime,
 		Goodput, IntervalRate, Ramp, Transferred, Retransmitted, TCPEfficiency, BufferDelay,
 		TransportRTT, TransportMinRTT, TransportLost, CongestionWindow,
 		Responsiveness,

@@ -71,7 +71,7 @@ func runProbe(cmd *cobra.Command, p *Process, kind probes.Kind, config any, flag
 	if err != nil {
 		return usage("%w", err)
 	}
-	env, err := flags.reach.env(p, log)
+	env, err := flags.reach.env(p, kind, log)
 	if err != nil {
 		return err
 	}

@@ -33,13 +33,13 @@ func (f *reachFlags) add(flags *pflag.FlagSet) {
 }
 
 // env is what a one-shot command lets its probe touch. A certificate seen for the first time is trusted and remembered,
-// unless a flag says otherwise.
-func (f *reachFlags) env(p *Process, log *slog.Logger) (probes.Env, error) {
+// unless a flag says otherwise; that of a server which is not ours is verified by the system's authorities.
+func (f *reachFlags) env(p *Process, kind probes.Kind, log *slog.Logger) (probes.Env, error) {
 	network, err := host.New(host.Config{Interface: f.interfaceName, Family: f.family, DNS: f.dns})
 	if err != nil {
 		return probes.Env{}, usage("%w", err)
 	}
-	policy, err := f.policy(p)
+	policy, err := f.policy(p, kind)
 	if err != nil {
 		return probes.Env{}, err
 	}
@@ -47,9 +47,12 @@ func (f *reachFlags) env(p *Process, log *slog.Logger) (probes.Env, error) {
 }
 
 // policy says why a far end is trusted. What is wrong with the flags themselves shows at once.
-func (f *reachFlags) policy(p *Process) (trust.Policy, error) {
+func (f *reachFlags) policy(p *Process, kind probes.Kind) (trust.Policy, error) {
 	policy := trust.Policy{Pin: f.pin, CAFile: f.caFile, Insecure: f.insecure}
 	if f.pin == "" && f.caFile == "" && !f.insecure {
+		if kind.Foreign {
+			return policy, nil
+		}
 		path, err := dataPath(p, "known_hosts")
 		if err != nil {
 			return policy, err

@@ -8,6 +8,7 @@ import (
 	"github.com/nrprobe/nrprobe/configs/catalog"
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/http"
 	"github.com/nrprobe/nrprobe/probes/quic"
 	"github.com/nrprobe/nrprobe/probes/stamp"
 	"github.com/nrprobe/nrprobe/probes/tcp"
@@ -20,6 +21,7 @@ func Kinds() catalog.Catalog[probes.Kind] {
 		stamp.Kind(),
 		tcp.Kind(),
 		quic.Kind(),
+		http.Kind(),
 		throughput.Kind(),
 	)
 }
