@@ -54,6 +54,9 @@ var (
 	// by itself.
 	PacketsReordered = &Metric{Stem: "packets_reordered", Name: "packets_reordered", Type: Counter, Directed: true,
 		Help: "Packets received after a packet that was sent later.", Source: "RFC 4737"}
+	// Jitter is the smoothed mean of |D(i) − D(i−1)|, each weighing 1/16: what iperf3 and RTP report. It hides bursts.
+	Jitter = &Metric{Stem: "jitter", Unit: Seconds, Name: "jitter_seconds", Type: Gauge, Directed: true,
+		Help: "Interarrival jitter at the end of a result: a smoothed mean of delay differences.", Source: "RFC 3550 section 6.4.1"}
 	// PacketsRefused never left the device, so they are no network loss.
 	PacketsRefused = &Metric{Stem: "packets_refused", Name: "packets_refused", Type: Counter,
 		Help: "Packets that the own kernel refused to send.", Source: "nrprobe"}
@@ -139,7 +142,7 @@ var (
 func Vocabulary() []*Metric {
 	return []*Metric{
 		RTT, WakeUp, OneWayDelay, OWDErrorBound, ClockOffset, DelayVariation, InterpacketVariation, FarResidence, ScheduleError,
-		PacketsSent, PacketsReceived, PacketsLost, PacketsLate, PacketsRecovered, PacketsDuplicated, PacketsReordered,
+		PacketsSent, PacketsReceived, PacketsLost, PacketsLate, PacketsRecovered, PacketsDuplicated, PacketsReordered, Jitter,
 		PacketsRefused, PacketsSkipped, CongestionMarked,
 		LossRatio, LossBurst, Interruption,
 		ResolveTime, ConnectTime, HandshakeTime, ResumedTime, FirstByteTime, TransferTime,

@@ -293,7 +293,7 @@ func FuzzReply(f *testing.F) {
 		l := &ledger{timeout: time.Second}
 		l.open(&window{end: time.Second, counted: true})
 		for range sent % 64 {
-			l.send(0, 0)
+			l.send(0, 0, false)
 		}
 		var p reply
 		if !p.parse(packet, unauthenticated) {

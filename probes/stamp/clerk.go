@@ -15,6 +15,7 @@ type clerk struct {
 	config        *Config
 	clock         *sessionClock
 	template      *template
+	trace         *trace // nil when none is wanted
 	losses        losses
 	interruptions interruptions
 	previous      *delay // of the last packet of the window before, if it was answered
@@ -94,6 +95,7 @@ func (k *clerk) take(w *window, follower neighbour, settled time.Duration, over 
 		w.tally.deliver(k.rec)
 		k.losing(w, far, settled)
 		k.ordering(w, far, reorderedUp)
+		k.trace.write(w, func(r *record) bool { return r.lost(settled) })
 		k.delaying(list, w.estimate, far.error)
 		k.marking()
 		k.judge(w, far)

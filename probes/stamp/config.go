@@ -14,6 +14,8 @@ type Config struct {
 	Duration time.Duration `yaml:"duration" help:"length of a one-shot run; 0 goes by count" min:"0s" max:"24h"`
 	Window   time.Duration `yaml:"window" help:"measure without end and give a result per window; 0 measures once" min:"0s" max:"5m"`
 	Warmup   int           `yaml:"warmup" help:"packets sent first that count in no figure" min:"0" max:"1000"`
+	Burst    int           `yaml:"burst" help:"packets in a row before each pause of idle; 0 makes no pauses" min:"0" max:"10000"`
+	Idle     time.Duration `yaml:"idle" help:"pause before each burst, whose first packet measures waking up" min:"0s" max:"1h"`
 	Size     int           `yaml:"size" help:"UDP payload in bytes, both ways; 112 or more with a key" min:"44" max:"65507"`
 	Spacing  string        `yaml:"spacing" help:"equal gaps, or random ones with the interval as their mean (RFC 2330)" oneof:"periodic,poisson"`
 	Wait     time.Duration `yaml:"timeout" help:"a packet not answered for this long counts as lost until it comes after all" min:"10ms" max:"60s"`
@@ -23,6 +25,7 @@ type Config struct {
 	DSCP     int           `yaml:"dscp" help:"differentiated services code point of packets and replies; says how it arrived" min:"0" max:"63"`
 	ECN      string        `yaml:"ecn" help:"explicit congestion notification of the packets; counts marks of congestion" oneof:"not-ect,ect0,ect1"`
 	TLVs     bool          `yaml:"extensions" help:"ask the reflector for more by RFC 8972 extensions"`
+	Trace    string        `yaml:"trace" help:"CSV file to write one line per packet to, anew with each run"`
 	Peer     string        `yaml:"plain_peer" help:"what to do when the reflector lacks RFC 8972 (SSID zero)" oneof:"continue,stop"`
 }
 
@@ -64,7 +67,11 @@ func (c *Config) planned() time.Duration {
 	if c.Duration > 0 {
 		return warmup + c.Duration
 	}
-	return warmup + time.Duration(c.Count)*c.Interval
+	pauses := time.Duration(0)
+	if c.Burst > 0 {
+		pauses = time.Duration((c.Count-1)/c.Burst+1) * c.Idle
+	}
+	return warmup + time.Duration(c.Count)*c.Interval + pauses
 }
 
 // gap is the shortest interruption that makes an event.
@@ -85,6 +92,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("window: %v is shorter than the interval of %v, so some results would hold no packet", c.Window, c.Interval)
 	case c.Window > 0 && c.Window < time.Second:
 		return fmt.Errorf("window: %v is below the minimum of 1s", c.Window)
+	case (c.Burst > 0) != (c.Idle > 0):
+		return fmt.Errorf("burst: %d packets with pauses of %v: set both burst and idle, or neither", c.Burst, c.Idle)
 	case c.Key != "" && c.KeyFile != "":
 		return fmt.Errorf("key_file: key is set as well: keep one of them")
 	}

@@ -14,7 +14,8 @@ type delay struct {
 	next     bool // the packet before was answered as well
 }
 
-// delays lists the answered packets of a window in the order in which they were sent. It is empty when the far end gives
+// delays lists the answered packets of a window, but those that woke the link up, in the order in which they were sent. It
+// is empty when the far end gives
 // no usable time stamps. previous says whether the last packet before the window was answered; its delays come first.
 func (w *window) delays(previous *delay) (list []delay, last *delay) {
 	list = make([]delay, 0, len(w.records))
@@ -22,7 +23,7 @@ func (w *window) delays(previous *delay) (list []delay, last *delay) {
 	for i := range w.records {
 		r := &w.records[i]
 		rtt, _, ok := r.roundTrip()
-		if !r.fate.has(answered) || !ok {
+		if !r.fate.has(answered) || r.fate.has(cold) || !ok {
 			last = nil
 			continue
 		}

@@ -17,8 +17,28 @@ type line struct {
 	local netip.Addr // of the link's socket
 	ended bool
 
-	accepted atomic.Int64 // session time of the last packet that the kernel took
-	answered atomic.Int64 // session time of the last reply
+	// Session times in nanoseconds, 0 for none: since when the kernel refuses all packets, and when the first one left
+	// that no reply has followed.
+	refusing, silent atomic.Int64
+}
+
+// sent takes down that a packet left, or that the kernel refused it.
+func (n *line) sent(at time.Duration, refused bool) {
+	if refused {
+		n.refusing.CompareAndSwap(0, int64(at))
+		return
+	}
+	n.refusing.Store(0)
+	n.silent.CompareAndSwap(0, int64(at))
+}
+
+// since is how long ago a moment was; 0 when there was none.
+func since(moment *atomic.Int64, now time.Duration) time.Duration {
+	at := time.Duration(moment.Load())
+	if at == 0 {
+		return 0
+	}
+	return now - at
 }
 
 func (n *line) current() link {
@@ -85,15 +105,16 @@ func (m *measurement) keep(ctx context.Context) {
 			return
 		}
 		now := m.clock.now()
-		patience := 3 * m.config.Interval
-		refused := now-max(last, time.Duration(m.line.accepted.Load())) > max(refusedLimit, patience)
-		silence := now - max(last, time.Duration(m.line.answered.Load()))
-		if !refused && silence < max(silentLimit, patience) {
-			continue
+		refused := since(&m.line.refusing, now) > refusedLimit
+		silence := since(&m.line.silent, now)
+		switch tried := now - last; {
+		case refused && tried > refusedLimit, silence > blockedLimit && tried > blockedLimit:
+			last = now
+			m.redial(ctx, true)
+		case silence > silentLimit && tried > silentLimit:
+			last = now
+			m.redial(ctx, false)
 		}
-		last = now
-		blocked := now-time.Duration(m.line.answered.Load()) > max(blockedLimit, patience)
-		m.redial(ctx, refused || blocked)
 	}
 }
 

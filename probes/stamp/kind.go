@@ -26,7 +26,7 @@ result says which figures are missing. It does not fill the link: it finds no ca
 		Port:       farend.STAMPPort,
 		Continuous: true,
 		Metrics: []*probes.Metric{
-			probes.RTT, probes.OneWayDelay, probes.OWDErrorBound, probes.ClockOffset, probes.DelayVariation,
+			probes.RTT, probes.WakeUp, probes.OneWayDelay, probes.OWDErrorBound, probes.ClockOffset, probes.DelayVariation,
 			probes.InterpacketVariation, probes.FarResidence, probes.ScheduleError, probes.PacketsSent,
 			probes.PacketsReceived, probes.PacketsLost, probes.PacketsLate, probes.PacketsRecovered,
 			probes.PacketsDuplicated, probes.PacketsReordered, probes.PacketsRefused, probes.PacketsSkipped,

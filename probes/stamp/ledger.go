@@ -83,13 +83,17 @@ func (l *ledger) nextSeq() uint32 {
 	return uint32(l.next)
 }
 
-// send takes down a packet that is about to leave, scheduleError later than planned, and returns the wall clock at
+// send takes down a packet that is about to leave, scheduleError later than planned, first after a pause, and returns the wall clock at
 // session time 0 for its time stamp.
-func (l *ledger) send(at, scheduleError time.Duration) (epoch int64) {
+func (l *ledger) send(at, scheduleError time.Duration, first bool) (epoch int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.windows[len(l.windows)-1]
-	w.records = append(w.records, record{sent: at})
+	r := record{sent: at}
+	if first {
+		r.fate |= cold
+	}
+	w.records = append(w.records, r)
 	w.open++
 	w.sent++
 	w.scheduleError.Add(scheduleError.Seconds())
@@ -288,7 +292,11 @@ func (w *window) finish(r *record) {
 
 func (t *tally) roundTrip(r *record) {
 	rtt, residence, ok := r.roundTrip()
-	t.rtt.Add(rtt.Seconds())
+	if r.fate.has(cold) {
+		t.wakeUp.Add(rtt.Seconds())
+	} else {
+		t.rtt.Add(rtt.Seconds())
+	}
 	if ok {
 		t.residence.Add(residence.Seconds())
 	}

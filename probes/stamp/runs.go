@@ -11,6 +11,12 @@ import (
 type run struct {
 	start          time.Duration // departure of the first
 	lost, up, down int
+	pauses         int // of the schedule, within the row
+}
+
+// lasted is how long the row kept the stream interrupted by a given moment. Pauses of the schedule are no interruption.
+func (p *interruptions) lasted(end time.Duration) time.Duration {
+	return max(0, end-p.run.start-time.Duration(p.run.pauses)*p.idle)
 }
 
 // interruptions finds the rows of lost packets. The interruption lasts from the departure of the first lost packet to
@@ -18,6 +24,7 @@ type run struct {
 // interval. It ends in the window in which a packet gets through; until then each window says how long it has lasted.
 type interruptions struct {
 	least time.Duration // that makes an event
+	idle  time.Duration // length of a pause of the schedule
 	run   run
 }
 
@@ -27,6 +34,9 @@ func (p *interruptions) observe(rec *probes.Recorder, w *window, settled, end ti
 	longest := time.Duration(0)
 	for i := range w.records {
 		r := &w.records[i]
+		if r.fate.has(cold) && p.run.lost > 0 {
+			p.run.pauses++
+		}
 		switch {
 		case r.lost(settled):
 			if p.run.lost == 0 {
@@ -43,14 +53,14 @@ func (p *interruptions) observe(rec *probes.Recorder, w *window, settled, end ti
 				down++
 			}
 		case r.fate.has(answered) && p.run.lost > 0:
-			longest = max(longest, r.sent-p.run.start)
+			longest = max(longest, p.lasted(r.sent))
 			rec.Observe(probes.LossBurst, probes.Both, float64(p.run.lost))
 			p.event(rec, w, r.sent, "")
 			p.run = run{}
 		}
 	}
 	if p.run.lost > 0 {
-		longest = max(longest, end-p.run.start)
+		longest = max(longest, p.lasted(end))
 	}
 	rec.Set(probes.Interruption, probes.Both, longest.Seconds())
 	return lost, up, down
@@ -66,7 +76,7 @@ func (p *interruptions) finish(rec *probes.Recorder, w *window, end time.Duratio
 }
 
 func (p *interruptions) event(rec *probes.Recorder, w *window, end time.Duration, remark string) {
-	length := end - p.run.start
+	length := p.lasted(end)
 	if length < p.least {
 		return
 	}

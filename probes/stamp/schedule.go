@@ -9,6 +9,7 @@ import (
 type slot struct {
 	at      time.Duration // on the session clock
 	counted bool          // false for warm-up
+	cold    bool          // the first one after a pause
 }
 
 // schedule plans absolute times, so that a late packet delays none of those behind it.
@@ -16,6 +17,8 @@ type schedule struct {
 	interval time.Duration
 	random   *rand.Rand // draws the gaps; nil for equal ones
 	warmup   int
+	burst    int           // counted slots between pauses; 0 for no pauses
+	idle     time.Duration // length of a pause
 	count    int           // counted slots; 0 when the end goes by time
 	end      time.Duration // no slot at or after; 0 when the end goes by count or never comes
 
@@ -25,7 +28,7 @@ type schedule struct {
 
 // newSchedule begins at time at.
 func newSchedule(c *Config, random *rand.Rand, at time.Duration) *schedule {
-	s := &schedule{interval: c.Interval, warmup: c.Warmup, next: at}
+	s := &schedule{interval: c.Interval, warmup: c.Warmup, burst: c.Burst, idle: c.Idle, next: at}
 	if c.Spacing == poisson {
 		s.random = random
 	}
@@ -44,7 +47,12 @@ func (s *schedule) counted() time.Duration { return s.next + time.Duration(s.war
 
 // take returns the next slot; ok is false when there is none.
 func (s *schedule) take() (next slot, ok bool) {
-	next = slot{at: s.next, counted: s.given >= s.warmup}
+	next = slot{counted: s.given >= s.warmup}
+	if next.counted && s.burst > 0 && (s.given-s.warmup)%s.burst == 0 {
+		next.cold = true
+		s.next += s.idle
+	}
+	next.at = s.next
 	if next.counted && (s.count > 0 && s.given-s.warmup >= s.count || s.end > 0 && s.next >= s.end) {
 		return slot{}, false
 	}

@@ -18,7 +18,7 @@ func (m *measurement) send(ctx context.Context) {
 			break
 		}
 		m.enter(next)
-		if !m.waitAndSend(ctx, next.at) {
+		if !m.waitAndSend(ctx, next) {
 			return
 		}
 	}
@@ -26,19 +26,19 @@ func (m *measurement) send(ctx context.Context) {
 }
 
 // waitAndSend prepares a packet, waits for its time and sends it. It returns false when ctx ended.
-func (m *measurement) waitAndSend(ctx context.Context, at time.Duration) bool {
+func (m *measurement) waitAndSend(ctx context.Context, next slot) bool {
 	m.template.prepare(m.ledger.nextSeq())
-	if !m.waiter.until(ctx, at) {
+	if !m.waiter.until(ctx, next.at) {
 		return false
 	}
 	now := m.clock.now()
-	behind := now - at
+	behind := now - next.at
 	if behind > m.config.Interval/2 {
 		// To send it now would only crowd the next one; the spacing is part of what is measured.
 		m.ledger.skip()
 		return true
 	}
-	epoch := m.ledger.send(now, behind)
+	epoch := m.ledger.send(now, behind, next.cold)
 	packet := m.template.depart(epoch + int64(now))
 	link := m.line.current()
 	err := link.transmit(packet)
@@ -50,9 +50,8 @@ func (m *measurement) waitAndSend(ctx context.Context, at time.Duration) bool {
 	if err != nil {
 		m.ledger.refuse()
 		m.refusal = err
-		return true
 	}
-	m.line.accepted.Store(int64(now))
+	m.line.sent(now, err != nil)
 	return true
 }
 
@@ -102,12 +101,12 @@ func (m *measurement) finish(ctx context.Context, next time.Duration) {
 	m.ledger.end(end)
 	m.ledger.open(&window{start: end, end: forever, epoch: m.ledger.latest().epoch})
 	m.signal()
-	if m.ledger.follows() && !m.waitAndSend(ctx, next) {
+	if m.ledger.follows() && !m.waitAndSend(ctx, slot{at: next}) {
 		return
 	}
 	for _, part := range closers {
 		at := end + time.Duration(part*float64(m.config.Wait))
-		if !m.waitAndSend(ctx, at) {
+		if !m.waitAndSend(ctx, slot{at: at}) {
 			return
 		}
 	}

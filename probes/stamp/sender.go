@@ -40,11 +40,15 @@ func (p *sender) Measure(ctx context.Context, rec *probes.Recorder) error {
 	if err := m.connect(conn); err != nil {
 		return err
 	}
-	err = m.run(ctx)
-	if closing := m.line.current().close(); err == nil && closing != nil {
-		err = fmt.Errorf("closing the socket: %w", closing)
+	if m.clerk.trace, err = openTrace(p.config.Trace); err != nil {
+		return errors.Join(err, m.line.current().close())
 	}
-	return p.explain(m, err)
+	err = m.run(ctx)
+	closing := errors.Join(m.line.current().close(), m.clerk.trace.close())
+	if err = p.explain(m, err); err == nil {
+		err = closing
+	}
+	return err
 }
 
 // dial opens a socket towards the reflector. It sends nothing but questions for its name.
@@ -98,7 +102,7 @@ func (p *sender) measurement(rec *probes.Recorder) (*measurement, error) {
 		wake:   make(chan struct{}, 1),
 	}
 	m.clerk = &clerk{rec: rec, config: &p.config, clock: clock, template: m.template,
-		interruptions: interruptions{least: p.config.gap()}}
+		interruptions: interruptions{least: p.config.gap(), idle: p.config.Idle}}
 	return m, nil
 }
 

@@ -27,6 +27,7 @@ const (
 	reordered                  // the reply came after that of a later packet
 	overtaken                  // the reply left the far end before another that arrived earlier
 	departed                   // T3 is the true departure, stamped by the far end's kernel
+	cold                       // it was the first after a pause
 	kernelT1                   // T1 was taken by the kernel
 	kernelT4                   // T4 was taken by the kernel
 	lostUp                     // the request did not arrive
@@ -77,8 +78,8 @@ const forever time.Duration = 1<<63 - 1
 // tally is what adds up while packets come and go, and can be handed on before their window is settled.
 type tally struct {
 	counts
-	rtt                      values
-	residence, scheduleError probes.Hist
+	rtt                              values
+	wakeUp, residence, scheduleError probes.Hist
 }
 
 // values are single round-trip times in seconds in the order of arrival, for those who tap the recorder: a budget near a
@@ -137,6 +138,7 @@ func (t *tally) deliver(rec *probes.Recorder) {
 	for _, v := range t.rtt {
 		rec.Observe(probes.RTT, probes.Both, v)
 	}
+	rec.ObserveAll(probes.WakeUp, probes.Both, &t.wakeUp)
 	rec.ObserveAll(probes.FarResidence, probes.Both, &t.residence)
 	rec.ObserveAll(probes.ScheduleError, probes.Both, &t.scheduleError)
 }
