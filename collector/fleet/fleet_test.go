@@ -71,6 +71,17 @@ func TestHistoryMergesWithinAPoint(t *testing.T) {
 	}
 }
 
+func TestThroughputIsShownAsThroughput(t *testing.T) {
+	g := NewRegistry(time.Hour)
+	r := result("a", now, 0, time.Millisecond) // with the round trips of its own connections
+	r.Values["goodput_down_bytes_per_second"] = 1e6
+	add(g, r)
+	p := g.Snapshot(now, Selection{History: true}).Agents[0].Probes[0]
+	if p.Metric != "" || p.Minute.P50 != nil || p.History.P50[0] != nil || *p.History.Down[0] != 1e6 || p.History.Up[0] != nil {
+		t.Errorf("%s", text(t, p))
+	}
+}
+
 func TestHistoryIsBounded(t *testing.T) {
 	g := NewRegistry(time.Hour)
 	for i := range 1000 {

@@ -63,8 +63,14 @@ func amountsOf(r *probes.Result) amounts {
 }
 
 // rttOf is the distribution that the page shows as round-trip time: the one of packets, or else of connections, or of
-// handshakes, so that every kind of latency probe has its row.
+// handshakes, so that every kind of latency probe has its row. A Result that tells of throughput is shown as that; how
+// long its connections took to open is beside the point.
 func rttOf(r *probes.Result) (*probes.Hist, string) {
+	for _, d := range probes.Directions() {
+		if _, ok := r.Values[probes.Goodput.ValueName(d, "")]; ok {
+			return nil, ""
+		}
+	}
 	for _, m := range []*probes.Metric{probes.RTT, probes.ConnectTime, probes.HandshakeTime, probes.FirstByteTime, probes.ResolveTime} {
 		if h := r.Hists[m.HistName(probes.Both)]; h != nil && h.Count() > 0 {
 			return h, m.Stem

@@ -27,7 +27,7 @@ function significant(v) {
 }
 
 // round drops zeros behind the point: for scales, which are round numbers.
-function round(pair) { return pair[0].replace(/\.?0+$/, m => m.startsWith(".") ? "" : m) + " " + pair[1]; }
+function round(pair) { return (pair[0].includes(".") ? pair[0].replace(/\.?0+$/, "") : pair[0]) + " " + pair[1]; }
 
 function delayText(s) { return s == null ? null : s >= 10 ? [significant(s), "s"] : [significant(s * 1000), "ms"]; }
 function rateText(bytes) {
