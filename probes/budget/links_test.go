@@ -10,6 +10,7 @@ import (
 type simulated struct {
 	name string
 	draw func(r *rand.Rand, n int) []float64
+	rare bool // its tail is made of rare events
 }
 
 // links are the four kinds of noise that a gate has to live with. The first three have a median of 16 ms and a p95 of 23 ms
@@ -17,10 +18,10 @@ type simulated struct {
 // 120 ms that decay; the last has infinite variance.
 func links() []simulated {
 	return []simulated{
-		{"independent", func(r *rand.Rand, n int) []float64 { return rtts(autoregressive(r, n, 0)) }},
-		{"AR(1), ρ = 0.6", func(r *rand.Rand, n int) []float64 { return rtts(autoregressive(r, n, 0.6)) }},
-		{"handover bursts", handovers},
-		{"Pareto, α = 1.5", pareto},
+		{name: "independent", draw: func(r *rand.Rand, n int) []float64 { return rtts(autoregressive(r, n, 0)) }},
+		{name: "AR(1), ρ = 0.6", draw: func(r *rand.Rand, n int) []float64 { return rtts(autoregressive(r, n, 0.6)) }},
+		{name: "handover bursts", draw: handovers, rare: true},
+		{name: "Pareto, α = 1.5", draw: pareto},
 	}
 }
 

@@ -256,11 +256,11 @@ func (m *measurement) fraction() float64 {
 
 // look takes the looks that are due. Those that were missed are taken together.
 func (m *measurement) look(fraction float64) {
-	weight, mayPass := m.spending.due(fraction)
+	weight, stage := m.spending.due(fraction)
 	if weight == 0 {
 		return
 	}
-	m.family.Look(weight, mayPass, func(t *Trial) *Evidence {
+	m.family.Look(weight, stage, func(t *Trial) *Evidence {
 		if t.Against == Pair {
 			t.Baseline = t.Criterion.Gather(m.pieces(t.Criterion, true))
 		}

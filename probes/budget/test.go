@@ -10,16 +10,17 @@ import (
 // test is a statistical test of one criterion on one piece of evidence. Larger is worse in all of it.
 type test interface {
 	// passes says whether the criterion is shown to hold, fails whether it is shown to be broken, each with that
-	// probability of error. Both may be false, never both true.
-	passes(alpha float64) bool
+	// probability of error. Both may be false, never both true. A pass that is early, with more to come, is asked for more.
+	passes(alpha float64, early bool) bool
 	fails(alpha float64) bool
-	// figures are the estimate and its one-sided bounds.
-	figures(alpha float64) (estimate, lower, upper float64)
+	// figures are what a report shows.
+	figures(alpha float64) figures
 	// settles is the number of values that it would take in all to decide, if the link went on as it was.
 	settles(alpha float64) (total float64, ok bool)
-	// effect is the design effect.
-	effect() float64
 }
+
+// figures are an estimate, its one-sided bounds, and the design effect.
+type figures struct{ estimate, lower, upper, effect float64 }
 
 // quantileTest compares a quantile, or a share, with a limit.
 type quantileTest struct {
@@ -29,15 +30,21 @@ type quantileTest struct {
 	shared bool
 }
 
-func (t quantileTest) passes(alpha float64) bool { return t.AtMost(t.limit, alpha) }
-func (t quantileTest) fails(alpha float64) bool  { return t.Above(t.limit, alpha) }
-func (t quantileTest) effect() float64           { return t.Effect }
+func (t quantileTest) fails(alpha float64) bool { return t.Above(t.limit, alpha) }
 
-func (t quantileTest) figures(alpha float64) (estimate, lower, upper float64) {
-	if t.shared {
-		return t.Share(t.limit, alpha)
+func (t quantileTest) passes(alpha float64, early bool) bool {
+	if early {
+		return t.AtMostStill(t.limit, alpha)
 	}
-	return t.Estimate(), t.Lower(alpha), t.Upper(alpha)
+	return t.AtMost(t.limit, alpha)
+}
+
+func (t quantileTest) figures(alpha float64) figures {
+	if t.shared {
+		estimate, lower, upper := t.Share(t.limit, alpha)
+		return figures{estimate, lower, upper, t.Effect}
+	}
+	return figures{t.Estimate(), t.Lower(alpha), t.Upper(alpha), t.Effect}
 }
 
 func (t quantileTest) settles(alpha float64) (total float64, ok bool) {
@@ -50,12 +57,11 @@ type meanTest struct {
 	limit float64
 }
 
-func (t meanTest) passes(alpha float64) bool { return t.Upper(alpha) <= t.limit }
-func (t meanTest) fails(alpha float64) bool  { return t.Lower(alpha) > t.limit }
-func (t meanTest) effect() float64           { return t.Effect }
+func (t meanTest) passes(alpha float64, _ bool) bool { return t.Upper(alpha) <= t.limit }
+func (t meanTest) fails(alpha float64) bool          { return t.Lower(alpha) > t.limit }
 
-func (t meanTest) figures(alpha float64) (estimate, lower, upper float64) {
-	return t.Estimate(), t.Lower(alpha), t.Upper(alpha)
+func (t meanTest) figures(alpha float64) figures {
+	return figures{t.Estimate(), t.Lower(alpha), t.Upper(alpha), t.Effect}
 }
 
 // settles uses that the width of the bounds falls with the square root of the number of values.
@@ -73,13 +79,11 @@ type extremeTest struct {
 	worst, limit float64
 }
 
-func (t extremeTest) passes(float64) bool             { return t.worst <= t.limit }
-func (t extremeTest) fails(float64) bool              { return t.worst > t.limit }
-func (t extremeTest) effect() float64                 { return 1 }
-func (t extremeTest) settles(float64) (float64, bool) { return 0, false }
-func (t extremeTest) figures(float64) (estimate, lower, upper float64) {
-	return t.worst, t.worst, t.worst
-}
+// passes is final only at the end: a value that is too large may still come.
+func (t extremeTest) passes(_ float64, early bool) bool { return !early && t.worst <= t.limit }
+func (t extremeTest) fails(float64) bool                { return t.worst > t.limit }
+func (t extremeTest) settles(float64) (float64, bool)   { return 0, false }
+func (t extremeTest) figures(float64) figures           { return figures{t.worst, t.worst, t.worst, 1} }
 
 // bounded is a difference with its bounds: stats.Difference or stats.Paired.
 type bounded = stats.Bounded
@@ -92,28 +96,28 @@ type differenceTest struct {
 	n         float64
 }
 
-func (t differenceTest) effect() float64 { return t.inflation }
-
 // hair keeps 17 ms − 16 ms from being more than 1 ms by rounding: many sources have whole milliseconds.
 const hair = 1 + 1e-9
 
-func (t differenceTest) passes(alpha float64) bool { return t.Upper(alpha) <= t.tolerated*hair }
+func (t differenceTest) passes(alpha float64, _ bool) bool {
+	return t.Upper(alpha) <= t.tolerated*hair
+}
 
 // fails asks for both: a difference that is real, and one that is large enough to matter.
 func (t differenceTest) fails(alpha float64) bool {
 	return t.Estimate() > t.tolerated*hair && t.Lower(alpha) > 0
 }
 
-func (t differenceTest) figures(alpha float64) (estimate, lower, upper float64) {
-	return t.Estimate(), t.Lower(alpha), t.Upper(alpha)
+func (t differenceTest) figures(alpha float64) figures {
+	return figures{t.Estimate(), t.Lower(alpha), t.Upper(alpha), t.inflation}
 }
 
 // settles uses that the width of the bounds falls about with the square root of the number of values.
 func (t differenceTest) settles(alpha float64) (total float64, ok bool) {
-	estimate, lower, upper := t.figures(alpha)
-	width, away := upper-estimate, t.tolerated-estimate
+	f := t.figures(alpha)
+	width, away := f.upper-f.estimate, t.tolerated-f.estimate
 	if away <= 0 {
-		width, away = estimate-lower, estimate
+		width, away = f.estimate-f.lower, f.estimate
 	}
 	if away <= 0 || math.IsInf(width, 0) || math.IsNaN(width) || width/away > 10 {
 		return 0, false

@@ -77,19 +77,32 @@ const (
 // more; runs with a pause between them may be fewer.
 const MinStream = 200
 
+// Stage is how far a check has come when it looks.
+type Stage uint8
+
+// The stages.
+const (
+	// Final is the last look, or the only one.
+	Final Stage = iota
+	// Early is a look with more to come; a pass is asked for more.
+	Early
+	// TooEarly is a look at which nothing passes yet.
+	TooEarly
+)
+
 // Look looks at what came in so far. weight is the part of the error probability that this look may spend (see
-// stats.Spending); mayPass says whether it is late enough for a pass.
-func (f *Family) Look(weight float64, mayPass bool, evidence func(*Trial) *Evidence) {
+// stats.Spending), and stage says how far the check has come.
+func (f *Family) Look(weight float64, stage Stage, evidence func(*Trial) *Evidence) {
 	for _, t := range f.Trials {
 		if t.outcome == Pass || t.outcome == Fail {
 			continue
 		}
-		f.see(t, weight, mayPass, evidence(t))
+		f.see(t, weight, stage, evidence(t))
 	}
 	f.resolve()
 }
 
-func (f *Family) see(t *Trial, weight float64, mayPass bool, e *Evidence) {
+func (f *Family) see(t *Trial, weight float64, stage Stage, e *Evidence) {
 	t.look = look{evidence: e, alpha: (1 - t.Criterion.Confidence) * weight, weight: weight, obstacle: f.obstacle(t, e)}
 	if e.Record != nil && e.N() > 0 && (t.Baseline == nil || t.Baseline.Record != nil) {
 		t.look.test = t.test(e)
@@ -97,7 +110,7 @@ func (f *Family) see(t *Trial, weight float64, mayPass bool, e *Evidence) {
 	if t.look.obstacle != "" || t.look.test == nil {
 		return
 	}
-	if mayPass && t.look.test.passes(t.look.alpha) {
+	if stage != TooEarly && t.look.test.passes(t.look.alpha, stage == Early) {
 		t.outcome = Pass
 		return
 	}

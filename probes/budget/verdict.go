@@ -78,8 +78,9 @@ func (t *Trial) verdict() Verdict {
 // measure fills in the figures.
 func (t *Trial) measure(v *Verdict) {
 	test, alpha := t.look.test, t.look.alpha
-	v.Estimate, v.Lower, v.Upper = test.figures(alpha)
-	v.Effective = t.look.evidence.N() / test.effect()
+	f := test.figures(alpha)
+	v.Estimate, v.Lower, v.Upper = f.estimate, f.lower, f.upper
+	v.Effective = t.look.evidence.N() / f.effect
 	v.P = min(1, stats.PValue(test.fails)/t.look.weight)
 	if d, ok := test.(differenceTest); ok {
 		v.Tolerated = d.tolerated
@@ -89,7 +90,7 @@ func (t *Trial) measure(v *Verdict) {
 	}
 	if v.Outcome == Inconclusive && t.Criterion.Statistic.Form != Extreme {
 		more, ok := t.look.settlesAt()
-		if least := float64(t.Criterion.needs(alpha)) * test.effect(); ok || v.Effective < float64(t.Criterion.needs(alpha)) {
+		if least := float64(t.Criterion.needs(alpha)) * f.effect; ok || v.Effective < float64(t.Criterion.needs(alpha)) {
 			v.More = int(math.Ceil(max(more, least-t.look.evidence.N(), 0)))
 		}
 	}
@@ -111,8 +112,7 @@ func (t *Trial) orient(v *Verdict) {
 
 // reference is the baseline's own figure.
 func (t *Trial) reference() float64 {
-	v := Verdict{}
-	v.Estimate, v.Lower, v.Upper = newTest(t.Criterion, t.Baseline).figures(0.05)
+	v := Verdict{Estimate: newTest(t.Criterion, t.Baseline).figures(0.05).estimate}
 	t.orient(&v)
 	return v.Estimate
 }

@@ -1,6 +1,10 @@
 package stats
 
-import "math"
+import (
+	"cmp"
+	"math"
+	"slices"
+)
 
 // Quantile judges one quantile of a record, for a bound from above: latency. It is a test of the share of values above a
 // threshold, turned round: the q-quantile is at most x exactly when at most 1−q of the values exceed x. Bounds are order
@@ -81,6 +85,20 @@ func (s *Quantile) Lower(alpha float64) float64 {
 func (s *Quantile) AtMost(x, alpha float64) bool {
 	_, over := OverAll(s.record, x)
 	return s.showsAtMost(over/s.N, s.N, alpha)
+}
+
+// AtMostStill says what AtMost says, and whether it would still hold if the worst twentieth of the record came once more:
+// with what it has beyond an ordinary twentieth and the three standard deviations that chance would give it. It is for early
+// looks: trouble that comes seldom has then shown itself once or twice, by accident less often than it will.
+func (s *Quantile) AtMostStill(x, alpha float64) bool {
+	_, over := OverAll(s.record, x)
+	if s.Cells >= ManyBatches {
+		list := batches(s.record, x, ManyBatches)
+		worst := slices.MaxFunc(list, func(a, b batch) int { return cmp.Compare(a.over, b.over) })
+		ordinary := over / ManyBatches
+		over += max(0, worst.over-ordinary-3*math.Sqrt(ordinary))
+	}
+	return s.showsAtMost(min(1, over/s.N), s.N, alpha)
 }
 
 func (s *Quantile) showsAtMost(share, total, alpha float64) bool {

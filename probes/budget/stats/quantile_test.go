@@ -184,3 +184,23 @@ func TestPValueIsWhereTheTestTurns(t *testing.T) {
 		t.Errorf("p = %v of a test that is always sure, want next to nothing", got)
 	}
 }
+
+// TestOneBurstMayComeAgain: a record that passes with its one burst does not when the burst may come twice; the same number
+// of values above, spread as chance would, passes.
+func TestOneBurstMayComeAgain(t *testing.T) {
+	burst, spread := make([]float64, 1000), make([]float64, 1000)
+	for i := range 20 {
+		burst[300+i], spread[i*50+i] = 1, 1
+	}
+	b, s := NewQuantile(NewValues(burst), 0.95, 2), NewQuantile(NewValues(spread), 0.95, 2)
+	b.Effect, s.Effect = 1, 1 // the same, so that only the burst tells
+	if !b.AtMost(0.5, 0.001) || !s.AtMost(0.5, 0.001) {
+		t.Fatal("2 % above are not shown to be at most 5 %")
+	}
+	if b.AtMostStill(0.5, 0.001) {
+		t.Error("a burst of 20 that may come again is no matter")
+	}
+	if !s.AtMostStill(0.5, 0.001) {
+		t.Error("what is spread out is taken for a burst")
+	}
+}

@@ -24,12 +24,12 @@ func FixedSample() Spending { return Spending{Looks: []float64{1}, Weights: []fl
 
 // Sequential looks at an eighth, a quarter, three eighths, one half and three quarters of the time with a tenth of the
 // error probability each, and spends the other half at the end, where what is near its budget is decided. Nothing passes
-// before a quarter of the time: rare trouble, a handover every half minute, takes its time to show.
+// before three eighths of the time: rare trouble, a handover every half minute, takes its time to show.
 func Sequential() Spending {
 	return Spending{
 		Looks:    []float64{0.125, 0.25, 0.375, 0.5, 0.75, 1},
 		Weights:  []float64{0.1, 0.1, 0.1, 0.1, 0.1, 0.5},
-		PassFrom: 1,
+		PassFrom: 2,
 	}
 }
 
