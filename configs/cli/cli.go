@@ -118,6 +118,7 @@ direction, how fast data moves, and what the radio was doing at that moment.
 
   nrprobe demo                        see all of it working on this machine
   nrprobe reflector                   the far end, on a host beyond the link
+  nrprobe test HOST                   how good is the link now? in half a minute
   nrprobe probe stamp HOST            measure once, now
   nrprobe agent --target HOST --to URL    measure for ever and deliver
   nrprobe collector                   receive, store and show what agents deliver
@@ -141,7 +142,7 @@ Exit codes: 0 ok, 1 measured but failed, 2 usage or configuration, 3 check incon
 		return usage("%w: see %s --help", err, cmd.CommandPath())
 	})
 	root.PersistentFlags().String("log-level", "info", "least severe message to log: debug, info, warn or error")
-	root.AddCommand(newProbe(p), newReflector(p), newAgent(p), newConfig(p), newVersion(p))
+	root.AddCommand(newTest(p), newProbe(p), newReflector(p), newAgent(p), newConfig(p), newVersion(p))
 	root.AddCommand(serverCommands(p)...)
 	return root
 }
