@@ -32,11 +32,11 @@ func openLink(conn net.Conn, clock *sessionClock, l *ledger, log *slog.Logger) l
 
 // newWaiter returns how to wait for the time of a packet on that connection. An emulated one has a time of its own,
 // which the kernel does not know.
-func newWaiter(conn net.Conn, clock *sessionClock) waiter {
+func newWaiter(conn net.Conn, clock *sessionClock, log *slog.Logger) waiter {
 	if _, err := rawConn(conn); err != nil {
 		return newTimerWaiter(clock)
 	}
-	return newSleepWaiter(clock)
+	return newHostWaiter(clock, log)
 }
 
 // linkBatch is how many packets are taken from the socket at once: more than arrive together unless the process did not

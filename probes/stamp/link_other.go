@@ -14,4 +14,4 @@ func openLink(conn net.Conn, clock *sessionClock, _ *ledger, log *slog.Logger) l
 }
 
 // newWaiter returns how to wait for the time of a packet on that connection.
-func newWaiter(_ net.Conn, clock *sessionClock) waiter { return newTimerWaiter(clock) }
+func newWaiter(_ net.Conn, clock *sessionClock, _ *slog.Logger) waiter { return newTimerWaiter(clock) }

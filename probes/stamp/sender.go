@@ -32,7 +32,7 @@ func (p *sender) Measure(ctx context.Context, rec *probes.Recorder) error {
 	if err != nil {
 		return err
 	}
-	m.waiter = newWaiter(conn, m.clock)
+	m.waiter = newWaiter(conn, m.clock, p.env.Log)
 	m.state = p.clock
 	if _, host := conn.(*net.UDPConn); host && m.state == nil {
 		m.state = hostClock
@@ -41,10 +41,10 @@ func (p *sender) Measure(ctx context.Context, rec *probes.Recorder) error {
 		return err
 	}
 	if m.clerk.trace, err = openTrace(p.config.Trace); err != nil {
-		return errors.Join(err, m.line.current().close())
+		return errors.Join(err, m.line.current().close(), m.waiter.close())
 	}
 	err = m.run(ctx)
-	closing := errors.Join(m.line.current().close(), m.clerk.trace.close())
+	closing := errors.Join(m.line.current().close(), m.waiter.close(), m.clerk.trace.close())
 	if err = p.explain(m, err); err == nil {
 		err = closing
 	}

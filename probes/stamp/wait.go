@@ -7,10 +7,9 @@ import (
 
 // waiter waits for moments of session time. It belongs to one goroutine.
 type waiter interface {
-	// hold prepares the goroutine for waiting; release undoes that.
-	hold() (release func())
 	// until blocks until the moment has come, not at all when it has passed, or until ctx ends: then it returns false.
 	until(ctx context.Context, at time.Duration) bool
+	close() error
 }
 
 // timerWaiter waits with Go's timers, which wake up to about a millisecond late.
@@ -24,8 +23,6 @@ func newTimerWaiter(clock *sessionClock) *timerWaiter {
 	timer.Stop()
 	return &timerWaiter{clock: clock, timer: timer}
 }
-
-func (w *timerWaiter) hold() (release func()) { return func() {} }
 
 func (w *timerWaiter) until(ctx context.Context, at time.Duration) bool {
 	ahead := at - w.clock.now()
@@ -41,3 +38,5 @@ func (w *timerWaiter) until(ctx context.Context, at time.Duration) bool {
 		return false
 	}
 }
+
+func (w *timerWaiter) close() error { return nil }

@@ -2,21 +2,33 @@ package stamp
 
 import (
 	"context"
-	"runtime"
+	"log/slog"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// sleepWaiter sleeps in the kernel on a thread of its own, which wakes some tens of microseconds late.
-type sleepWaiter struct {
+// alarmWaiter waits with a timer of the kernel that the runtime's poller watches. It wakes some tens of microseconds
+// late, where Go's own timers round up to the next millisecond, and unlike a sleeping system call it keeps no processor
+// of the scheduler from being idle.
+type alarmWaiter struct {
 	clock *sessionClock
 	long  *timerWaiter
+	alarm *os.File // a timerfd
+	fd    int
 	zero  int64 // the kernel's monotonic clock at session time 0, nanoseconds
 }
 
-func newSleepWaiter(clock *sessionClock) *sleepWaiter {
-	return &sleepWaiter{clock: clock, long: newTimerWaiter(clock), zero: monotonicZero(clock)}
+// newHostWaiter returns the best waiter that the host has.
+func newHostWaiter(clock *sessionClock, log *slog.Logger) waiter {
+	long := newTimerWaiter(clock)
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	if err != nil {
+		log.Debug("packets are sent on time as well as Go's timers can", "reason", os.NewSyscallError("timerfd_create", err).Error())
+		return long
+	}
+	return &alarmWaiter{clock: clock, long: long, alarm: os.NewFile(uintptr(fd), "timerfd"), fd: fd, zero: monotonicZero(clock)}
 }
 
 // monotonicZero relates the kernel's monotonic clock to session time by the reading that took the least time.
@@ -35,30 +47,30 @@ func monotonicZero(clock *sessionClock) (zero int64) {
 	return zero
 }
 
-// hold keeps the goroutine on its thread and lets the kernel wake that thread without slack. Where it refuses, the
-// thread wakes up to 50 µs later, which the schedule error shows.
-func (w *sleepWaiter) hold() (release func()) {
-	runtime.LockOSThread()
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
-	return func() {
-		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // back to the thread's default
-		runtime.UnlockOSThread()
-	}
-}
+// blind is the longest wait during which the end of ctx goes unseen.
+const blind = 20 * time.Millisecond
 
-// asleep is the longest time to sleep in the kernel, where the end of ctx is not seen.
-const asleep = 20 * time.Millisecond
-
-func (w *sleepWaiter) until(ctx context.Context, at time.Duration) bool {
-	if ahead := at - w.clock.now(); ahead > asleep && !w.long.until(ctx, at-asleep/4) {
+func (w *alarmWaiter) until(ctx context.Context, at time.Duration) bool {
+	if ahead := at - w.clock.now(); ahead > blind && !w.long.until(ctx, at-blind/4) {
 		return false
 	}
-	deadline := unix.NsecToTimespec(w.zero + int64(at))
 	for w.clock.now() < at {
-		err := unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &deadline, nil)
-		if err != nil && err != unix.EINTR {
+		if w.wait(at) != nil {
 			return w.long.until(ctx, at)
 		}
 	}
 	return ctx.Err() == nil
 }
+
+// wait blocks until the kernel's timer for that moment has fired.
+func (w *alarmWaiter) wait(at time.Duration) error {
+	moment := unix.ItimerSpec{Value: unix.NsecToTimespec(w.zero + int64(at))}
+	if err := unix.TimerfdSettime(w.fd, unix.TFD_TIMER_ABSTIME, &moment, nil); err != nil {
+		return err
+	}
+	var expirations [8]byte
+	_, err := w.alarm.Read(expirations[:])
+	return err
+}
+
+func (w *alarmWaiter) close() error { return w.alarm.Close() }
