@@ -48,6 +48,8 @@ func (g *gathering) concerns(p *Piece) bool {
 		return true
 	}
 	switch {
+	case g.c.Statistic.Form == Share && g.hasLost(p):
+		return true
 	case g.c.Statistic.Form == Share:
 		_, ok := r.Values[g.of().ValueName(probes.Both, "")]
 		return ok
@@ -58,6 +60,12 @@ func (g *gathering) concerns(p *Piece) bool {
 		_, ok := r.Values[g.c.Metric.ValueName(g.c.Direction, "")]
 		return ok
 	}
+}
+
+// hasLost says whether a piece has each lost packet in its place, so that the share of them is known to the packet.
+func (g *gathering) hasLost(p *Piece) bool {
+	t := p.Tracks[probes.RTT.Stem]
+	return t != nil && t.HasLost && g.c.Direction == probes.Both && (g.c.Metric == probes.LossRatio || g.c.Metric == probes.PacketsLost)
 }
 
 // failedRun says whether a run that yielded nothing counts as a loss: the far end or the way to it failed. A refused key, a
@@ -250,7 +258,8 @@ func (g *gathering) shares() {
 	}
 	for _, p := range g.pieces {
 		r := p.Result
-		if t := p.Tracks[probes.RTT.Stem]; t != nil && t.HasLost && counter == probes.PacketsLost && g.c.Direction == probes.Both {
+		if g.hasLost(p) {
+			t := p.Tracks[probes.RTT.Stem]
 			for i, v := range t.Values {
 				lost, at := 0.0, r.Start
 				if math.IsInf(v, 1) {

@@ -58,45 +58,65 @@ const (
 	chartLeast = 20 // values; fewer make no distribution
 )
 
-// chart draws how the values are distributed, in one line of bars with the limit marked below; "" when there is nothing to
-// draw. Bins are equally wide on a logarithmic scale, as the histograms are.
+// chart draws how the values are distributed, in one line of bars with the limit marked below; comparisons have a line of
+// the baseline's above. It is "" when there is nothing to draw. Bins are equally wide on a logarithmic scale, as those of
+// histograms are.
 func (v *Verdict) chart() string {
 	c := v.Criterion
-	r := v.Values
-	if r == nil || c.LargerIsBetter || c.Statistic.Form == Share || c.Statistic.Form == Availability {
+	if c.LargerIsBetter || c.Statistic.Form == Share || c.Statistic.Form == Availability {
 		return ""
 	}
-	n := stats.Total(r)
-	if n < chartLeast {
-		return ""
-	}
-	low, _ := r.AtRank(1)
-	high, _ := r.AtRank(math.Ceil(0.999 * n))
-	for rank := 0.999; math.IsInf(high, 1) && rank > 0.5; rank -= 0.01 {
-		high, _ = r.AtRank(math.Ceil(rank * n))
+	var rows []stats.Record
+	low, high := math.Inf(1), 0.0
+	for _, r := range []stats.Record{v.Before, v.Values} {
+		if r != nil && stats.Total(r) >= chartLeast {
+			from, to := extent(r)
+			low, high, rows = min(low, from), max(high, to), append(rows, r)
+		}
 	}
 	mark := c.Limit
 	if v.Against != Bound {
 		mark = v.Reference
 	}
 	if mark > low && mark < 2*high {
-		high = max(high, mark)
+		high = max(high, mark*1.02)
 	}
-	if low <= 0 || math.IsInf(high, 1) || high <= low*1.001 {
+	if len(rows) == 0 || v.Values != rows[len(rows)-1] || low <= 0 || math.IsInf(high, 1) || high <= low*1.001 {
 		return ""
 	}
+	chart := ""
+	for _, r := range rows {
+		chart += bars(r, low, high)
+		if len(rows) == 2 {
+			chart += map[bool]string{true: "  baseline", false: "  now"}[r == rows[0]]
+		}
+		chart += "\n"
+	}
+	return chart + v.scale(low, high, mark)
+}
+
+// extent is from where to where a distribution is drawn: the highest thousandth, and what was lost, is left out.
+func extent(r stats.Record) (low, high float64) {
+	n := stats.Total(r)
+	low, _ = r.AtRank(1)
+	for rank := 0.999; rank > 0.5; rank -= 0.01 {
+		if high, _ = r.AtRank(math.Ceil(rank * n)); !math.IsInf(high, 1) {
+			break
+		}
+	}
+	return low, high
+}
+
+// bars are the columns of a distribution.
+func bars(r stats.Record, low, high float64) string {
 	edge := func(i int) float64 { return low * math.Pow(high/low, float64(i)/chartBins) }
-	counts, most := make([]float64, chartBins), 0.0
-	above, _ := stats.OverAll(r, low*0.999999)
+	counts, most := make([]float64, chartBins), 1.0
+	above, _ := stats.OverAll(r, low*(1-1e-6))
 	for i := range counts {
-		over, _ := stats.OverAll(r, edge(i+1)*1.000001)
+		over, _ := stats.OverAll(r, edge(i+1)*(1+1e-6))
 		counts[i], above = above-over, over
 		most = max(most, counts[i])
 	}
-	return v.bars(counts, most) + v.scale(low, high, mark)
-}
-
-func (v *Verdict) bars(counts []float64, most float64) string {
 	levels := []rune(" ▁▂▃▄▅▆▇█")
 	var b strings.Builder
 	for _, count := range counts {
@@ -106,7 +126,7 @@ func (v *Verdict) bars(counts []float64, most float64) string {
 		}
 		b.WriteRune(levels[min(level, len(levels)-1)])
 	}
-	return b.String() + "\n"
+	return b.String()
 }
 
 // scale is the line below the bars: both ends, and ▲ at the limit or at the baseline's figure.

@@ -63,6 +63,12 @@ func (v *Verdict) found() string {
 	if math.IsNaN(v.Estimate) {
 		return "–"
 	}
+	if v.Against != Bound && math.IsInf(v.Reference, 0) {
+		return "no figure of the baseline"
+	}
+	if v.Against != Bound && math.IsInf(v.Estimate, 0) {
+		return fmt.Sprintf("unbounded, was %s", c.format(v.Reference))
+	}
 	if v.Against != Bound {
 		worse := v.Estimate
 		if c.LargerIsBetter || c.Statistic.Form == Reliability || c.Statistic.Form == Availability {
@@ -91,7 +97,7 @@ func (v *Verdict) found() string {
 func (v *Verdict) allowed() string {
 	c := v.Criterion
 	switch {
-	case v.Against != Bound && math.IsNaN(v.Tolerated):
+	case v.Against != Bound && (math.IsNaN(v.Tolerated) || math.IsInf(v.Tolerated, 0)):
 		return "–"
 	case v.Against != Bound && (c.LargerIsBetter || c.Statistic.Form == Reliability || c.Statistic.Form == Availability):
 		return "−" + c.format(v.Tolerated)

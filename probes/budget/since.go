@@ -18,32 +18,43 @@ type Since struct {
 	After  float64 `json:"share_after"`
 }
 
-// since finds the sample from which on values are beyond x more often than before: where the cumulative sum of what
-// exceeds the mean share is lowest (Hinkley, Biometrika 58 (1971) 509; the estimate of Page's CUSUM). It is the first
-// sample when the part before was no better to speak of, or too short to tell.
+// since finds the sample from which on values are beyond x more often than before: the split into two parts, each with its
+// own share, under which the record is most likely (Hinkley and Hinkley, Biometrika 57 (1970) 477). It is the first sample
+// when no split makes a story worth telling: when the part before was not at least twice as good, or is less than a
+// twentieth of the record.
 func since(e *Evidence, x float64) Since {
 	r := e.Record
 	total, _ := stats.OverAll(r, x)
 	n := stats.Total(r)
-	mean := total / n
-	sum, lowest, at := 0.0, 0.0, 0
+	best, at := 0.0, 0
 	seen, over := 0.0, 0.0
-	var before Since
-	for i := range r.Len() {
+	found := Since{Sample: 1, After: total / n}
+	for i := range r.Len() - 1 {
 		o, _ := r.Over(i, x)
-		sum += o - mean*r.Count(i)
 		seen, over = seen+r.Count(i), over+o
-		if sum < lowest && seen < n {
-			lowest, at = sum, i+1
-			before = Since{Sample: int(math.Round(seen)) + 1, Before: over / seen, After: (total - over) / (n - seen)}
+		before, after := over/seen, (total-over)/(n-seen)
+		if seen < n/20 || n-seen < n/20 || before > after/2 {
+			continue
+		}
+		gain := likelihood(over, seen) + likelihood(total-over, n-seen) - likelihood(total, n)
+		if gain > best {
+			best, at = gain, i+1
+			found = Since{Sample: int(math.Round(seen)) + 1, Before: before, After: after}
 		}
 	}
-	// Half of the later share, and a tenth of the record, are what makes a story worth telling.
-	if at == 0 || before.Before > before.After/2 || float64(before.Sample-1) < n/10 {
-		at, before = 0, Since{Sample: 1, After: mean}
-	}
 	if at < len(e.When) {
-		before.Time = e.When[at]
+		found.Time = e.When[at]
 	}
-	return before
+	return found
+}
+
+// likelihood is the logarithm of the largest likelihood of k in n.
+func likelihood(k, n float64) float64 {
+	sum := 0.0
+	for _, part := range []float64{k, n - k} {
+		if part > 0 {
+			sum += part * math.Log(part/n)
+		}
+	}
+	return sum
 }

@@ -52,6 +52,7 @@ type look struct {
 	evidence *Evidence
 	alpha    float64
 	weight   float64
+	family   int    // number of trials among which a failure has to stand
 	obstacle string // why no verdict may be given
 }
 
@@ -103,7 +104,7 @@ func (f *Family) Look(weight float64, stage Stage, evidence func(*Trial) *Eviden
 }
 
 func (f *Family) see(t *Trial, weight float64, stage Stage, e *Evidence) {
-	t.look = look{evidence: e, alpha: (1 - t.Criterion.Confidence) * weight, weight: weight, obstacle: f.obstacle(t, e)}
+	t.look = look{evidence: e, alpha: (1 - t.Criterion.Confidence) * weight, weight: weight, family: len(f.Trials), obstacle: f.obstacle(t, e)}
 	if e.Record != nil && e.N() > 0 && (t.Baseline == nil || t.Baseline.Record != nil) {
 		t.look.test = t.test(e)
 	}
@@ -234,14 +235,14 @@ func flagText(flags map[string]int) string {
 	return strings.Join(parts, ", ")
 }
 
-// settlesAt is how many more values the trial would need, and how many it has.
+// settlesAt is how many more values the trial would need, whichever way it falls.
 func (l *look) settlesAt() (more float64, ok bool) {
 	if l.test == nil {
 		return 0, false
 	}
-	total, ok := l.test.settles(l.alpha)
+	total, ok := l.test.settles(l.alpha / float64(l.family))
 	if !ok || math.IsInf(total, 0) {
 		return 0, false
 	}
-	return max(0, total-l.evidence.N()), true
+	return max(1, total-l.evidence.N()), true
 }

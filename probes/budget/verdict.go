@@ -36,8 +36,8 @@ type Verdict struct {
 	Since *Since
 	// Reason says in one or two sentences for a person: what, by how much, how sure, since when; or what is missing.
 	Reason string
-	// Values is the distribution, for charts; nil when there is none.
-	Values stats.Record
+	// Values is the distribution, for charts, and Before that of the baseline; nil when there is none.
+	Values, Before stats.Record
 }
 
 // Verdicts returns what was found, in the order of the trials.
@@ -68,6 +68,9 @@ func (t *Trial) verdict() Verdict {
 	}
 	v.Samples, v.Lost, v.Results, v.Doubtful, v.Flags, v.Span = int(math.Round(e.N())), e.Lost, e.Results, e.Doubtful, e.Flags, e.Span
 	v.Values = e.Record
+	if t.Baseline != nil {
+		v.Before = t.Baseline.Record
+	}
 	if t.look.test != nil {
 		t.measure(&v)
 	}
