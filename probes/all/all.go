@@ -9,6 +9,7 @@ import (
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
 	"github.com/nrprobe/nrprobe/probes/http"
+	"github.com/nrprobe/nrprobe/probes/icmp"
 	"github.com/nrprobe/nrprobe/probes/quic"
 	"github.com/nrprobe/nrprobe/probes/stamp"
 	"github.com/nrprobe/nrprobe/probes/tcp"
@@ -19,6 +20,7 @@ import (
 func Kinds() catalog.Catalog[probes.Kind] {
 	return catalog.New("probe kind",
 		stamp.Kind(),
+		icmp.Kind(),
 		tcp.Kind(),
 		quic.Kind(),
 		http.Kind(),
