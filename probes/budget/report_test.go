@@ -136,7 +136,7 @@ func TestJUnitCountsAgree(t *testing.T) {
 			}
 		}
 		got := [3]int{failures, s.Suite.Errors, skipped}
-		if got != want || s.Suite.Failures != failures || s.Suite.Skipped != skipped || s.Suite.Tests != len(s.Suite.Cases) || s.Tests != 10 {
+		if got != want || s.Suite.Failures != failures || s.Suite.Skipped != skipped || s.Suite.Tests != len(s.Suite.Cases) || s.Suite.Tests != 10 {
 			t.Errorf("policy %q: failures, errors and skipped are %v, want %v; suite says %d, %d, %d of %d", policy, got, want, s.Suite.Failures, s.Suite.Errors, s.Suite.Skipped, s.Suite.Tests)
 		}
 	}
