@@ -138,11 +138,11 @@ func (k *kernelLink) session(stamp int64, now time.Duration) (at time.Duration, 
 	return at, stamp != 0 && at > now-recent && at <= now+clockStep
 }
 
-// tryRead is false when no packet is there yet. Departures are looked at first, so that a packet's own departure is
-// known before its reply is.
+// tryRead is false when no packet is there yet. Departures are looked at behind the packets, because when a reply is
+// there the departure of its request is, too.
 func (k *kernelLink) tryRead(fd uintptr) bool {
-	k.takeDepartures(fd)
 	n, errno := k.packets.receive(fd, 0)
+	k.takeDepartures(fd)
 	switch errno {
 	case 0:
 		k.got = n

@@ -42,8 +42,9 @@ const (
 	socketBuffer = 4 << 20
 	// departureNames is how many departures may be on their way from the kernel; a power of two.
 	departureNames = 1024
-	// calmBatch is up to how many packets at once the server asks for departures: under load it saves the effort.
-	calmBatch = 16
+	// calmBatch is up to how many packets at once the server answers one by one, so that the departure of each reply is
+	// known before the next one leaves. Under load it saves the effort.
+	calmBatch = 32
 )
 
 // server answers on a kernel socket, in batches. Its methods run one after the other.
@@ -57,11 +58,11 @@ type server struct {
 	failed   error
 	restart  bool // a send failed, so that names of departures are in doubt
 
-	named  [departureNames]named
-	asked  uint32 // departures asked for so far: the name of the next one
-	toSend int
-	sent   int
-	try    [2]func(fd uintptr) bool // receive and send, bound once so that calling them allocates nothing
+	named [departureNames]named
+	asked uint32 // departures asked for so far: the name of the next one
+
+	sent, end int                      // the replies [sent, end) are to be sent
+	try       [2]func(fd uintptr) bool // receive and send, bound once so that calling them allocates nothing
 }
 
 // named is the reply whose departure was asked for.
@@ -90,26 +91,36 @@ func (s *server) run() error {
 			continue
 		}
 		failures = 0
-		s.answer()
-		if s.toSend == 0 {
-			continue
+		step := s.received
+		if step <= calmBatch {
+			step = 1
 		}
-		s.sent = 0
-		if err := s.raw.Write(s.try[1]); err != nil {
-			return fmt.Errorf("sending STAMP packets: %w", err)
-		}
-		if s.restart {
-			if err := s.renameDepartures(); err != nil {
+		for from := 0; from < s.received; from += step {
+			if err := s.reply(from, from+step); err != nil {
 				return err
 			}
 		}
 	}
 }
 
+// reply answers the requests [from, to).
+func (s *server) reply(from, to int) error {
+	if s.answer(from, to); s.sent == s.end {
+		return nil
+	}
+	if err := s.raw.Write(s.try[1]); err != nil {
+		return fmt.Errorf("sending STAMP packets: %w", err)
+	}
+	if s.restart {
+		return s.renameDepartures()
+	}
+	return nil
+}
+
 // tryReceive is false when there is nothing to read yet.
 func (s *server) tryReceive(fd uintptr) bool {
-	s.takeDepartures(fd)
 	n, errno := s.requests.receive(fd, 0)
+	s.takeDepartures(fd)
 	switch errno {
 	case 0:
 		s.received = n
@@ -144,11 +155,11 @@ func (s *server) takeDepartures(fd uintptr) {
 	}
 }
 
-// answer turns the requests received into replies, in place and in a row.
-func (s *server) answer() {
-	s.toSend = 0
+// answer turns the requests [from, to) into replies, in place and in a row.
+func (s *server) answer(from, to int) {
+	s.sent, s.end = from, from
 	now := time.Now().UnixNano()
-	for i := range s.received {
+	for i := from; i < to; i++ {
 		a := s.requests.ancillary(i)
 		x := exchange{arrival: arrival{from: s.requests.from(i), to: netip.AddrPortFrom(a.to, s.port), t2: a.stamp, method: methodLocal, ttl: a.ttl, tos: a.tos}}
 		if x.t2 == 0 {
@@ -161,7 +172,7 @@ func (s *server) answer() {
 		s.prepare(i, size, &x)
 	}
 	now = time.Now().UnixNano()
-	for i := range s.toSend {
+	for i := s.sent; i < s.end; i++ {
 		m := &s.requests.messages[i]
 		s.respond.depart(m.payload[:m.iov.Len], now)
 	}
@@ -182,14 +193,14 @@ func (s *server) prepare(i, size int, x *exchange) {
 		s.asked++
 	}
 	s.requests.setControl(i, c)
-	s.requests.swap(s.toSend, i)
-	s.toSend++
+	s.requests.swap(s.end, i)
+	s.end++
 }
 
 // trySend is false when the socket takes no more for now.
 func (s *server) trySend(fd uintptr) bool {
-	for s.sent < s.toSend {
-		n, errno := s.requests.send(fd, s.sent, s.toSend)
+	for s.sent < s.end {
+		n, errno := s.requests.send(fd, s.sent, s.end)
 		s.sent += n
 		switch errno {
 		case 0:
@@ -201,6 +212,9 @@ func (s *server) trySend(fd uintptr) bool {
 			s.sent++
 			s.restart = true
 		}
+	}
+	if s.received <= calmBatch {
+		s.takeDepartures(fd)
 	}
 	return true
 }
