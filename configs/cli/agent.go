@@ -1,14 +1,11 @@
 package cli
 
 import (
-	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -64,7 +61,7 @@ func runAgent(cmd *cobra.Command, p *Process, flags agentFlags) error {
 	}
 	known, err := dataPath(p, "known_hosts")
 	if err != nil {
-		return err
+		known = filepath.Join(config.Outbox.Path, "known_hosts") // a service of a router may have no home
 	}
 	deps := agent.Deps{
 		Kinds: p.Kinds,
@@ -82,10 +79,16 @@ func runAgent(cmd *cobra.Command, p *Process, flags agentFlags) error {
 		return usage("%w", err)
 	}
 	if flags.once {
-		err := a.Once(cmd.Context()) // fills worst, so it comes first
-		return errors.Join(worst, err)
+		err := a.Once(cmd.Context())
+		if worst == nil || cmd.Context().Err() != nil {
+			return errors.Join(worst, err)
+		}
+		if err != nil {
+			p.complain(err) // worst decides the exit code; what was not delivered is said all the same
+		}
+		return worst
 	}
-	return serveAgent(cmd.Context(), a, log, func() (*agent.Config, error) { return loadAgent(p, flags) })
+	return serve(cmd.Context(), a.Run, func() { reload(a, log, func() (*agent.Config, error) { return loadAgent(p, flags) }) })
 }
 
 func loadAgent(p *Process, flags agentFlags) (*agent.Config, error) {
@@ -108,31 +111,6 @@ func loadAgent(p *Process, flags agentFlags) (*agent.Config, error) {
 	values := map[string]string{"NAME": name, "TARGET": flags.target, "TO": flags.to, "OUTBOX": outbox}
 	lookup := func(key string) (string, bool) { v, ok := values[key]; return v, ok }
 	return agent.Parse("--target and --to", defaultAgent, lookup, p.Kinds)
-}
-
-// serveAgent runs the agent and reloads it on SIGHUP.
-// Liveness: returns when the agent does; the goroutine that reloads ends before.
-func serveAgent(ctx context.Context, a *agent.Agent, log *slog.Logger, load func() (*agent.Config, error)) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	ctx, cancel := context.WithCancel(ctx)
-	reloading := make(chan struct{})
-	go func() {
-		defer close(reloading)
-		for {
-			select {
-			case <-hup:
-				reload(a, log, load)
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	err := a.Run(ctx)
-	cancel()
-	<-reloading
-	return err
 }
 
 func reload(a *agent.Agent, log *slog.Logger, load func() (*agent.Config, error)) {

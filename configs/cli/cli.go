@@ -68,13 +68,24 @@ func usage(format string, args ...any) error {
 // Run executes the command line and returns the exit code. SIGINT and SIGTERM end it in order, and it returns only when
 // everything has ended; a second signal ends the process at once.
 func Run(p Process) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal()
 	defer stop()
-	context.AfterFunc(ctx, stop) // gives the second signal its default effect
 	root := newRoot(&p)
 	root.SetArgs(p.Args)
 	err := root.ExecuteContext(ctx)
 	return p.exitCode(err)
+}
+
+// untilSignal is a context that the first SIGINT or SIGTERM ends, plainly: signal.NotifyContext gives its context a cause
+// of its own, and rooms that ask for the cause would take an orderly end for a failure.
+func untilSignal() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signaled, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(signaled, func() {
+		release() // gives the second signal its default effect
+		cancel()
+	})
+	return ctx, release
 }
 
 func (p *Process) exitCode(err error) int {
@@ -87,13 +98,14 @@ func (p *Process) exitCode(err error) int {
 		}
 		return e.code
 	}
+	if errors.Is(err, context.Canceled) {
+		return exitInterrupted // whoever pressed Ctrl-C knows
+	}
 	p.complain(err)
 	if problems, ok := errors.AsType[configs.Problems](err); ok && len(problems) > 0 {
 		return exitUsage
 	}
 	switch probes.Classify(err) {
-	case probes.Canceled:
-		return exitInterrupted
 	case probes.Timeout, probes.Refused, probes.Unreachable:
 		return exitUnreachable
 	default:
@@ -142,7 +154,7 @@ Exit codes: 0 ok, 1 measured but failed, 2 usage or configuration, 3 check incon
 		return usage("%w: see %s --help", err, cmd.CommandPath())
 	})
 	root.PersistentFlags().String("log-level", "info", "least severe message to log: debug, info, warn or error")
-	root.AddCommand(newTest(p), newProbe(p), newReflector(p), newAgent(p), newConfig(p), newVersion(p))
+	root.AddCommand(newTest(p), newProbe(p), newCheck(p), newReflector(p), newAgent(p), newConfig(p), newVersion(p))
 	root.AddCommand(serverCommands(p)...)
 	return root
 }

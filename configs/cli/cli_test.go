@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,21 +11,20 @@ import (
 	"github.com/nrprobe/nrprobe/probes/all"
 )
 
+// process is what main makes, with a home and streams of the test's own.
+func process(home string, stdout, stderr io.Writer, args ...string) Process {
+	return Process{
+		Args: args, Stdin: strings.NewReader(""), Stdout: stdout, Stderr: stderr, Version: "test",
+		LookupEnv: func(name string) (string, bool) { return home, name == "HOME" && home != "" },
+		Kinds:     all.Kinds(), FarEnds: all.FarEnds,
+	}
+}
+
 // run executes a command line as main would, with a home of its own.
 func run(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	home := t.TempDir()
-	code = Run(Process{
-		Args: args, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Version: "test",
-		LookupEnv: func(name string) (string, bool) {
-			if name == "HOME" {
-				return home, true
-			}
-			return "", false
-		},
-		Kinds: all.Kinds(), FarEnds: all.FarEnds,
-	})
+	code = Run(process(t.TempDir(), &out, &errs, args...))
 	return out.String(), errs.String(), code
 }
 
@@ -83,10 +83,14 @@ func TestBadInputGetsOneClearError(t *testing.T) {
 }
 
 func TestGoodFilesAreAccepted(t *testing.T) {
-	for _, name := range []string{"agent.yaml", "collector.yaml", "reflector.yaml"} {
-		stdout, stderr, code := run(t, "config", "check", filepath.Join("..", name))
-		if code != 0 || !strings.Contains(stdout, "good "+strings.TrimSuffix(name, ".yaml")+" configuration") {
-			t.Errorf("%s: exit code %d\n%s%s", name, code, stdout, stderr)
+	roles := []string{"agent", "reflector"}
+	for _, r := range serverRoles() {
+		roles = append(roles, r.name)
+	}
+	for _, role := range roles {
+		stdout, stderr, code := run(t, "config", "check", filepath.Join("..", role+".yaml"))
+		if code != 0 || !strings.Contains(stdout, "good "+role+" configuration") {
+			t.Errorf("%s: exit code %d\n%s%s", role, code, stdout, stderr)
 		}
 	}
 }

@@ -3,12 +3,7 @@
 package cli
 
 import (
-	"context"
-	"log/slog"
-	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -66,7 +61,11 @@ func runCollector(cmd *cobra.Command, p *Process, flags collectorFlags) error {
 	if err != nil {
 		return err
 	}
-	return serveCollector(cmd.Context(), c, log)
+	return serve(cmd.Context(), c.Run, func() {
+		if err := c.Reload(); err != nil {
+			log.Error("the tokens file is wrong; the old tokens stay", "error", err)
+		}
+	})
 }
 
 func loadCollector(p *Process, flags collectorFlags) (*collector.Config, error) {
@@ -89,33 +88,6 @@ func loadCollector(p *Process, flags collectorFlags) (*collector.Config, error) 
 		return nil, usage("--data %s: %w", data, err)
 	}
 	return collector.Default(absolute, sinksall.Kinds())
-}
-
-// serveCollector runs the collector and reads its tokens again on SIGHUP.
-// Liveness: returns when the collector does; the goroutine that reloads ends before.
-func serveCollector(ctx context.Context, c *collector.Collector, log *slog.Logger) error {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	ctx, cancel := context.WithCancel(ctx)
-	reloading := make(chan struct{})
-	go func() {
-		defer close(reloading)
-		for {
-			select {
-			case <-hup:
-				if err := c.Reload(); err != nil {
-					log.Error("the tokens file is wrong; the old tokens stay", "error", err)
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	err := c.Run(ctx)
-	cancel()
-	<-reloading
-	return err
 }
 
 // checkCollector is what `config check` does for a collector's file.

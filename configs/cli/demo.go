@@ -11,6 +11,7 @@ import (
 )
 
 func newDemo(p *Process) *cobra.Command {
+	var trace string
 	o := demo.Options{Kinds: p.Kinds, FarEnds: p.FarEnds, Version: p.Version, Out: p.Stdout}
 	cmd := &cobra.Command{
 		Use:   "demo",
@@ -29,6 +30,13 @@ pub_unix_ms,rtt_ms[,cell_id,sinr_db,rsrp_dbm].`,
 			if o.Agents < 1 || o.Agents > 50 {
 				return usage("--agents %d: want 1 to 50", o.Agents)
 			}
+			if trace != "" {
+				recorded, err := demo.LoadTrace(trace)
+				if err != nil {
+					return usage("%w", err)
+				}
+				o.Trace = recorded
+			}
 			if !cmd.Flags().Changed("log-level") {
 				if err := cmd.Flags().Set("log-level", slog.LevelWarn.String()); err != nil {
 					return err
@@ -39,11 +47,11 @@ pub_unix_ms,rtt_ms[,cell_id,sinr_db,rsrp_dbm].`,
 				return err
 			}
 			o.Log = log
-			return demo.Run(cmd.Context(), o)
+			return ended(cmd.Context(), demo.Run(cmd.Context(), o))
 		},
 	}
 	cmd.Flags().Uint64Var(&o.Seed, "seed", 1, "seed of the drives")
-	cmd.Flags().StringVar(&o.Trace, "trace", "", "CSV file of a recorded drive to replay")
+	cmd.Flags().StringVar(&trace, "trace", "", "CSV file of a recorded drive to replay")
 	cmd.Flags().IntVar(&o.Agents, "agents", 2, "how many agents drive")
 	cmd.Flags().StringVar(&o.Listen, "listen", "", "address of the collector (default: a free port of the loopback interface)")
 	cmd.Flags().StringVar(&o.Data, "data", "", "folder to keep queue and store in (default: a temporary one, removed at the end)")

@@ -52,19 +52,19 @@ func runReflector(cmd *cobra.Command, p *Process, file, data string) error {
 		return err
 	}
 	announced := make(chan struct{})
-	ended := make(chan struct{})
+	over := make(chan struct{})
 	go func() {
 		defer close(announced)
 		select {
 		case <-r.Ready():
 			announceReflector(log, r)
-		case <-ended:
+		case <-over:
 		}
 	}()
 	err = r.Run(cmd.Context())
-	close(ended)
+	close(over)
 	<-announced
-	return err
+	return ended(cmd.Context(), err)
 }
 
 func announceReflector(log *slog.Logger, r *reflector.Reflector) {

@@ -66,8 +66,8 @@ func newAgent(servers context.Context, o Options, s scene, d drive, running *gro
 
 func announce(o Options, s scene) {
 	what := fmt.Sprintf("a seeded drive (seed %d)", o.Seed)
-	if o.Trace != "" {
-		what = "the recorded drive " + o.Trace
+	if o.Trace != nil {
+		what = "the recorded drive " + o.Trace.path
 	}
 	fmt.Fprintf(o.Out, `nrprobe demo: %d agents measure over %s
 

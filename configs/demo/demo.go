@@ -33,8 +33,8 @@ type Options struct {
 	Version string
 	// Seed makes the emulated drives; the same seed drives the same way.
 	Seed uint64
-	// Trace replays a recorded drive instead, one file for all agents; see netsim.LoadTrace for the columns.
-	Trace string
+	// Trace is a recorded drive that all agents replay instead; nil for the seeded ones.
+	Trace *Trace
 	// Agents is how many drive, at least 1.
 	Agents int
 	// Listen is the collector's address; a free port of the loopback interface when empty.
@@ -57,19 +57,16 @@ func Run(ctx context.Context, o Options) error {
 		defer os.RemoveAll(dir)
 		o.Data = dir
 	}
-	links, err := newLinks(o)
-	if err != nil {
-		return err
-	}
+	links := newLinks(o)
 	servers, stopServers := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServers()
 	running := &group{}
 
 	c, err := startCollector(servers, o, running)
-	if err != nil {
-		return err
+	var far *reflector.Reflector
+	if err == nil {
+		far, err = startReflector(servers, o, running)
 	}
-	far, err := startReflector(servers, o, running)
 	if err == nil {
 		err = runAgents(ctx, servers, o, scene{links: links, far: far, collector: c.Addr().String()}, running)
 	}
@@ -97,9 +94,7 @@ func startCollector(ctx context.Context, o Options, running *group) (*collector.
 	if err != nil {
 		return nil, err
 	}
-	running.run(func() error { return c.Run(ctx) })
-	<-c.Ready()
-	return c, nil
+	return c, running.start("collector", c.Ready(), func() error { return c.Run(ctx) })
 }
 
 func startReflector(ctx context.Context, o Options, running *group) (*reflector.Reflector, error) {
@@ -116,14 +111,7 @@ func startReflector(ctx context.Context, o Options, running *group) (*reflector.
 	if err != nil {
 		return nil, err
 	}
-	failed := make(chan error, 1)
-	running.run(func() error { err := r.Run(ctx); failed <- err; return err })
-	select {
-	case <-r.Ready():
-		return r, nil
-	case err := <-failed:
-		return nil, fmt.Errorf("starting the reflector: %w", err)
-	}
+	return r, running.start("reflector", r.Ready(), func() error { return r.Run(ctx) })
 }
 
 // group owns goroutines and gathers their errors.
@@ -141,6 +129,18 @@ func (g *group) run(f func() error) {
 			g.errs = append(g.errs, err)
 		}
 	})
+}
+
+// start runs f and waits until it is ready, or has ended before.
+func (g *group) start(what string, ready <-chan struct{}, f func() error) error {
+	over := make(chan struct{})
+	g.run(func() error { defer close(over); return f() })
+	select {
+	case <-ready:
+		return nil
+	case <-over:
+		return fmt.Errorf("the %s ended before it was ready", what)
+	}
 }
 
 func (g *group) wait() error {

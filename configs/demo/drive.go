@@ -17,25 +17,37 @@ type drive struct {
 	start  time.Time
 }
 
-// newLinks lays out one drive an agent: seeded ones, or the recorded one for all of them.
-func newLinks(o Options) ([]drive, error) {
-	var recorded *netsim.Course
-	if o.Trace != "" {
-		f, err := os.Open(o.Trace)
-		if err != nil {
-			return nil, fmt.Errorf("opening the trace: %w", err)
-		}
-		defer f.Close()
-		if recorded, err = netsim.LoadTrace(f); err != nil {
-			return nil, fmt.Errorf("%s: %w", o.Trace, err)
-		}
+// Trace is a recorded drive.
+type Trace struct {
+	path   string
+	course *netsim.Course
+}
+
+// LoadTrace reads a recorded drive; see netsim.LoadTrace for the columns. The error names the file, and the line where one
+// is wrong.
+func LoadTrace(path string) (*Trace, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening the trace: %w", err)
 	}
+	defer f.Close()
+	course, err := netsim.LoadTrace(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &Trace{path: path, course: course}, nil
+}
+
+// newLinks lays out one drive an agent: seeded ones, or the recorded one for all of them.
+func newLinks(o Options) []drive {
 	start := time.Now()
 	links := make([]drive, o.Agents)
 	for i := range links {
 		seed := o.Seed + uint64(i)
-		course := recorded
-		if course == nil {
+		var course *netsim.Course
+		if o.Trace != nil {
+			course = o.Trace.course
+		} else {
 			course = netsim.Drive(seed, netsim.DriveConfig{})
 		}
 		links[i] = drive{
@@ -43,7 +55,7 @@ func newLinks(o Options) ([]drive, error) {
 			path: netsim.NewPath(seed, start, course.Up, course.Down),
 		}
 	}
-	return links, nil
+	return links
 }
 
 // entrances are the addresses at which an agent finds the far end behind its link.

@@ -3,6 +3,7 @@ package reflector
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -84,7 +85,7 @@ func (r *Reflector) Addrs() Addrs {
 func (r *Reflector) Run(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	r.fail = fail
+	r.fail = func(err error) { fail(partFailed{err}) }
 	s, err := r.bind(ctx)
 	if err != nil {
 		return err
@@ -136,10 +137,13 @@ func (r *Reflector) servePackets(ctx context.Context, pc net.PacketConn) {
 	}
 }
 
+// partFailed is the cause of a context that a part of the reflector ended, apart from causes that the caller's has.
+type partFailed struct{ error }
+
 // failure is why ctx ended, when a part of the reflector ended it.
 func (r *Reflector) failure(ctx context.Context) error {
-	if cause := context.Cause(ctx); cause != ctx.Err() { //nolint:errorlint // the same value means that nobody failed
-		return cause
+	if part, ok := errors.AsType[partFailed](context.Cause(ctx)); ok {
+		return part.error
 	}
 	return nil
 }

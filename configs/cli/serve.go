@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+)
+
+// serve runs a daemon until it ends, and calls reload on each SIGHUP meanwhile.
+// Liveness: returns when the daemon does; the goroutine that reloads ends before.
+func serve(ctx context.Context, run func(context.Context) error, reload func()) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	over := make(chan struct{})
+	var reloading sync.WaitGroup
+	reloading.Go(func() {
+		for {
+			select {
+			case <-hup:
+				reload()
+			case <-over:
+				return
+			}
+		}
+	})
+	err := run(ctx)
+	close(over)
+	reloading.Wait()
+	return ended(ctx, err)
+}
+
+// ended is how a daemon ended: being asked to is its way to end well, and no interruption.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}

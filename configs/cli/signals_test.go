@@ -1,0 +1,179 @@
+//go:build !edge
+
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// childArgs makes the test binary the program itself, for what can only be seen of another process.
+const childArgs = "NRPROBE_TEST_ARGS"
+
+func TestMain(m *testing.M) {
+	if args, ok := os.LookupEnv(childArgs); ok {
+		os.Exit(Run(process(os.TempDir(), os.Stdout, os.Stderr, strings.Split(args, "\n")...)))
+	}
+	os.Exit(m.Run())
+}
+
+// lonelyAgent measures and can deliver nothing: nobody listens on port 1.
+func lonelyAgent(t *testing.T, target, storage string) string {
+	return file(t, "agent.yaml", fmt.Sprintf(`agent: {name: a}
+probes: [{name: tcp, kind: tcp, target: %q, every: 1s, count: 1}]
+outbox: {path: %q, storage: %s}
+uplink: {url: "http://127.0.0.1:1", interval: 1s}
+metrics: {listen: "127.0.0.1:0"}
+`, target, t.TempDir(), storage))
+}
+
+// TestDaemonsEndWellWhenAsked: an init system that stops a service, and a person who presses Ctrl-C, get exit code 0.
+func TestDaemonsEndWellWhenAsked(t *testing.T) {
+	ports := `stamp: {listen: ["127.0.0.1:0"]}
+streams: {listen: ["127.0.0.1:0"]}
+tls: {listen: ["127.0.0.1:0"]}
+quic: {listen: ["127.0.0.1:0"]}
+`
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		for _, c := range []struct {
+			name  string
+			ready string // what it writes when it runs
+			args  []string
+		}{
+			{"reflector", "msg=ready", []string{"reflector", "-c", file(t, "reflector.yaml", ports), "--data", t.TempDir()}},
+			{"collector", "collector is ready", []string{"collector", "--data", t.TempDir(), "--listen", "127.0.0.1:0"}},
+			{"agent", "msg=measuring", []string{"agent", "-c", file(t, "agent.yaml", `agent: {name: a}
+probes: [{name: latency, kind: stamp, target: "127.0.0.1:1", interval: 10ms, window: 5m}]
+metrics: {listen: "127.0.0.1:0"}
+`)}},
+			{"demo", "Ctrl-C ends it.", []string{"demo"}},
+		} {
+			t.Run(c.name+" "+s.String(), func(t *testing.T) {
+				out := &watched{text: c.ready, act: func() { signalSelf(t, s) }}
+				if code := Run(process(t.TempDir(), out, out, c.args...)); code != 0 || strings.Contains(out.String(), "nrprobe: ") && c.name != "demo" {
+					t.Errorf("exit code %d\n%s", code, out)
+				}
+			})
+		}
+	}
+}
+
+// countingConn acts when the far end has read so many packets.
+type countingConn struct {
+	net.PacketConn
+	n   *atomic.Int64
+	at  int64
+	act func()
+}
+
+func (c countingConn) ReadFrom(p []byte) (int, net.Addr, error) {
+	n, from, err := c.PacketConn.ReadFrom(p)
+	if c.n.Add(1) == c.at {
+		c.act()
+	}
+	return n, from, err
+}
+
+// TestInterruptedProbePrintsWhatItSaw presses Ctrl-C at the twentieth packet.
+func TestInterruptedProbePrintsWhatItSaw(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		t.Run(format, func(t *testing.T) {
+			services := farEnds()
+			for i, s := range services {
+				if s.Packets == nil {
+					continue
+				}
+				services[i].Packets = interruptAt(20, s.Packets, func() { signalSelf(t, syscall.SIGINT) })
+			}
+			far := startFarEnd(t, services...)
+			args := []string{"probe", "stamp", far.Addrs().STAMP[0].String(), "--count", "1000000", "--interval", "10ms"}
+			if format == "json" {
+				args = append(args, "--json")
+			}
+			stdout, stderr, code := run(t, args...)
+			if code != 130 || stderr != "" {
+				t.Errorf("exit code %d, want 130, and stderr %q", code, stderr)
+			}
+			if format == "text" && !strings.Contains(stdout, "canceled") {
+				t.Errorf("the text does not say that it was canceled:\n%s", stdout)
+			}
+			if format == "json" {
+				checkPartial(t, stdout)
+			}
+		})
+	}
+}
+
+func interruptAt(at int64, serve func(context.Context, net.PacketConn) error, act func()) func(context.Context, net.PacketConn) error {
+	return func(ctx context.Context, pc net.PacketConn) error {
+		return serve(ctx, countingConn{PacketConn: pc, n: &atomic.Int64{}, at: at, act: act})
+	}
+}
+
+func checkPartial(t *testing.T, text string) {
+	t.Helper()
+	var r probes.Result
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if r.Outcome != probes.Canceled || r.Quality&probes.Partial == 0 || r.Values["packets_sent"] < 20 || r.Values["packets_received"] < 19 {
+		t.Errorf("outcome %s, flags %v, sent %v, received %v", r.Outcome, r.Quality.Names(), r.Values["packets_sent"], r.Values["packets_received"])
+	}
+}
+
+// TestSecondSignalEndsAtOnce asks an agent to end that would still try to deliver for its whole grace time, and insists.
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	far := startFarEnd(t, farEnds()...)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childArgs+"="+strings.Join([]string{"agent", "-c", lonelyAgent(t, far.Addrs().Streams[0].String(), "ram")}, "\n"))
+	var errs bytes.Buffer
+	r, w := io.Pipe()
+	cmd.Stderr = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = cmd.Wait()
+		w.Close()
+	}()
+	asked := false
+	for scanner := bufio.NewScanner(r); scanner.Scan(); {
+		fmt.Fprintln(&errs, scanner.Text())
+		if !asked && strings.Contains(scanner.Text(), "results cannot be delivered") {
+			asked = true
+			insist(t, cmd)
+		}
+	}
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() || status.Signal() != syscall.SIGTERM {
+		t.Errorf("ended with %v, want by the second signal\n%s", cmd.ProcessState, errs.String())
+	}
+}
+
+// insist signals again and again until the process is gone. The first signal is caught, a later one is not.
+func insist(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	for {
+		err := cmd.Process.Signal(syscall.SIGTERM)
+		if errors.Is(err, os.ErrProcessDone) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
