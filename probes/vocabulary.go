@@ -57,6 +57,10 @@ var (
 	// Jitter is the smoothed mean of |D(i) − D(i−1)|, each weighing 1/16: what iperf3 and RTP report. It hides bursts.
 	Jitter = &Metric{Stem: "jitter", Unit: Seconds, Name: "jitter_seconds", Type: Gauge, Directed: true,
 		Help: "Interarrival jitter at the end of a result: a smoothed mean of delay differences.", Source: "RFC 3550 section 6.4.1"}
+	// ReorderExtent is a number of packets, one value for each reordered packet: how many would have to be kept to put it
+	// back in order.
+	ReorderExtent = &Metric{Stem: "reorder_extent", Name: "reorder_extent_packets", Type: Distribution,
+		Help: "How many arrivals a reordered packet came behind the first one that was sent later.", Source: "RFC 4737 section 4.2"}
 	// PacketsRefused never left the device, so they are no network loss.
 	PacketsRefused = &Metric{Stem: "packets_refused", Name: "packets_refused", Type: Counter,
 		Help: "Packets that the own kernel refused to send.", Source: "nrprobe"}
@@ -94,6 +98,12 @@ var (
 	// Goodput is what the receiver counted, above transport headers.
 	Goodput = &Metric{Stem: "goodput", Unit: BytesPerSecond, Name: "goodput_bytes_per_second", Type: Gauge, Directed: true,
 		Help: "Application bytes that the receiver counted per second.", Source: "RFC 6349 section 3, RFC 2647 section 3.17"}
+	// IPCapacity is the most IP-layer bytes, headers included, that arrived in one sub-interval of a second, per second.
+	IPCapacity = &Metric{Stem: "ip_capacity", Unit: BytesPerSecond, Name: "ip_capacity_bytes_per_second", Type: Gauge, Directed: true,
+		Help: "Maximum IP-layer capacity: bytes with their IP headers that arrived per second, in the best second of a test.", Source: "RFC 9097 section 5.3"}
+	// IPCapacityError is what the capacity of packet trains is published with: the half-width of its 95 % confidence interval.
+	IPCapacityError = &Metric{Stem: "ip_capacity_error", Unit: BytesPerSecond, Name: "ip_capacity_error_bytes_per_second", Type: Gauge, Directed: true,
+		Help: "Error of an IP-layer capacity estimated from packet trains: half of its 95 % confidence interval.", Source: "nrprobe"}
 	// Transferred counts application bytes at the receiver.
 	Transferred = &Metric{Stem: "transferred", Unit: BytesUnit, Name: "transferred_bytes", Type: Counter, Directed: true,
 		Help: "Application bytes that the receiver counted.", Source: "RFC 2647 section 3.17"}
@@ -146,7 +156,7 @@ func Vocabulary() []*Metric {
 		PacketsRefused, PacketsSkipped, CongestionMarked,
 		LossRatio, LossBurst, Interruption,
 		ResolveTime, ConnectTime, HandshakeTime, ResumedTime, FirstByteTime, TransferTime,
-		Goodput, IntervalRate, Ramp, Transferred, Retransmitted, TCPEfficiency, BufferDelay,
+		Goodput, IntervalRate, Ramp, IPCapacity, IPCapacityError, Transferred, Retransmitted, TCPEfficiency, BufferDelay,
 		TransportRTT, TransportMinRTT, TransportLost, CongestionWindow,
 		Responsiveness,
 		RSRP, RSRQ, SINR, Speed,

@@ -38,7 +38,7 @@ func (r *responder) answerTLVs(packet []byte, x *exchange) {
 	code, preceding, found, placed, needed := findHMAC(tail)
 	wrong := found && !placed
 	if r.sign != nil {
-		wrong = needed && !(found && placed && x.genuine)
+		wrong = needed && (!found || !placed || !x.genuine)
 	}
 	if wrong {
 		markIntegrity(tail)

@@ -9,8 +9,10 @@ import (
 
 // The arrival of the golden request.
 func goldenArrival() arrival {
-	return arrival{from: netip.MustParseAddrPort("203.0.113.9:54321"), to: netip.MustParseAddrPort("198.51.100.1:862"),
-		t2: golden.UnixNano() + 125e6, method: methodLocal, ttl: 63, tos: 46<<2 | 1}
+	return arrival{
+		from: netip.MustParseAddrPort("203.0.113.9:54321"), to: netip.MustParseAddrPort("198.51.100.1:862"),
+		t2: golden.UnixNano() + 125e6, method: methodLocal, ttl: 63, tos: 46<<2 | 1,
+	}
 }
 
 func newResponder(t *testing.T, r Reflector) *responder {
@@ -160,11 +162,19 @@ func TestAuthenticatedTLVs(t *testing.T) {
 			t.Errorf("%s: the TLVs of the reply are not signed", c.name)
 		}
 	}
-	rs := newResponder(t, Reflector{Key: key})
-	packet := request("", false)
+}
+
+func TestForgedRequestsAreNotAnswered(t *testing.T) {
+	rs := newResponder(t, Reflector{Key: bytes.Repeat([]byte{7}, 16)})
+	packet := append(unhex(t, goldenRequestAuth), make([]byte, hmacSize)...)
+	rs.sign.signBase(packet)
 	packet[100] ^= 1
 	if n := rs.answer(packet, len(packet), &exchange{arrival: goldenArrival()}); n != 0 {
 		t.Error("a forged base packet was answered")
+	}
+	packet[100] ^= 1
+	if n := rs.answer(packet, len(packet), &exchange{arrival: goldenArrival()}); n == 0 {
+		t.Error("the true one was not")
 	}
 }
 
@@ -302,8 +312,10 @@ func FuzzReply(f *testing.F) {
 		var x extensions
 		x.read(packet, nil)
 		for range 3 {
-			e := echo{seq: p.senderSeq, farSeq: p.seq, received: time.Millisecond, t2: p.t2, t3: p.t3, format: p.err.format(),
-				told: x.told, follows: x.follows, counts: x.counts}
+			e := echo{
+				seq: p.senderSeq, farSeq: p.seq, received: time.Millisecond, t2: p.t2, t3: p.t3, format: p.err.format(),
+				told: x.told, follows: x.follows, counts: x.counts,
+			}
 			l.receive(&e)
 		}
 		w, _ := l.takeOut(time.Hour)

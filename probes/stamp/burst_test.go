@@ -29,7 +29,7 @@ func TestWakeUpIsMeasuredApart(t *testing.T) {
 		c := defaults()
 		c.Interval, c.Burst, c.Idle, c.Count = 400*ms, 5, 2*time.Second, 20
 		start := time.Now()
-		r := newPath(sleepy, constant(10*ms)).measure(t, t.Context(), c, &Reflector{})[0]
+		r := newPath(sleepy, constant(10*ms)).measure(t.Context(), t, c, &Reflector{})[0]
 		for name, want := range map[string]float64{
 			"packets_sent": 20, "packets_received": 18, "rtt_min_seconds": 0.02, "pdv_up_max_seconds": 0,
 			"wake_up_min_seconds": 0.32, "wake_up_max_seconds": 0.32,
@@ -53,7 +53,7 @@ func TestTraceHasEachPacket(t *testing.T) {
 		c := defaults()
 		c.Count, c.Trace = 5, file
 		start := time.Now()
-		r := newPath(lose(constant(10*ms), 1), lose(constant(5*ms), 2)).measure(t, t.Context(), c, &Reflector{})[0]
+		r := newPath(lose(constant(10*ms), 1), lose(constant(5*ms), 2)).measure(t.Context(), t, c, &Reflector{})[0]
 		value(t, r, "packets_received", 3)
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -74,7 +74,7 @@ func TestTraceHasEachPacket(t *testing.T) {
 			t.Errorf("trace is\n%s, want\n%s", text, want)
 		}
 		c.Trace = filepath.Join(file, "impossible")
-		if r = newPath(constant(0), constant(0)).probe(t, t.Context(), c)[0]; !strings.HasPrefix(r.Error, "trace: open ") {
+		if r = newPath(constant(0), constant(0)).probe(t.Context(), t, c)[0]; !strings.HasPrefix(r.Error, "trace: open ") {
 			t.Errorf("%s: %s", r.Outcome, r.Error)
 		}
 	})

@@ -92,7 +92,7 @@ func (k *clerk) take(w *window, follower neighbour, settled time.Duration, over 
 	}
 	if w.counted && (len(w.records) > 0 || w.total().skipped+w.total().refused > 0 || k.config.Window > 0) {
 		k.count(&w.tally)
-		w.tally.deliver(k.rec)
+		w.deliver(k.rec)
 		k.losing(w, far, settled)
 		k.ordering(w, far, reorderedUp)
 		k.trace.write(w, func(r *record) bool { return r.lost(settled) })
@@ -147,6 +147,7 @@ func (p *peer) tellsDirection() bool { return p.counts || p.distinct }
 func (k *clerk) ordering(w *window, far peer, reorderedUp int) {
 	k.rec.Add(probes.PacketsDuplicated, probes.Both, float64(len(w.copies)+w.copiesDown))
 	reorderedAll, reorderedDown := w.overtaken, 0
+	observeExtent(k.rec, w)
 	for i := range w.records {
 		if w.records[i].fate.has(reordered) {
 			reorderedAll++

@@ -24,6 +24,7 @@ type Config struct {
 	KeyFile  string        `yaml:"key_file" help:"file that holds the secret"`
 	DSCP     int           `yaml:"dscp" help:"differentiated services code point of packets and replies; says how it arrived" min:"0" max:"63"`
 	ECN      string        `yaml:"ecn" help:"explicit congestion notification of the packets; counts marks of congestion" oneof:"not-ect,ect0,ect1"`
+	Stamps   string        `yaml:"stamps" help:"where packets are stamped: kernel leaves the queues of both hosts out, user counts them as an application feels them" oneof:"kernel,user"`
 	TLVs     bool          `yaml:"extensions" help:"ask the reflector for more by RFC 8972 extensions"`
 	Trace    string        `yaml:"trace" help:"CSV file to write one line per packet to, anew with each run"`
 	Peer     string        `yaml:"plain_peer" help:"what to do when the reflector lacks RFC 8972 (SSID zero)" oneof:"continue,stop"`
@@ -32,7 +33,7 @@ type Config struct {
 func defaults() Config {
 	return Config{
 		Count: 100, Interval: 10 * time.Millisecond, Size: 200, Spacing: periodic, Wait: 3 * time.Second,
-		ECN: ecnWordNone, TLVs: true, Peer: peerContinue,
+		ECN: ecnWordNone, Stamps: stampsKernel, TLVs: true, Peer: peerContinue,
 	}
 }
 

@@ -27,9 +27,11 @@ func (w *window) delays(previous *delay) (list []delay, last *delay) {
 			last = nil
 			continue
 		}
-		d := delay{sent: r.sent, rtt: rtt,
+		d := delay{
+			sent: r.sent, rtt: rtt,
 			up:   time.Duration(r.t2 - w.epoch - int64(r.sent)),
-			down: time.Duration(w.epoch + int64(r.received) - r.t3)}
+			down: time.Duration(w.epoch + int64(r.received) - r.t3),
+		}
 		d.next = last != nil
 		list = append(list, d)
 		last = &d

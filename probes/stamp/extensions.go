@@ -28,7 +28,7 @@ func (x *extensions) read(packet []byte, sign *signer) {
 	tail := packet[base:]
 	if sign != nil {
 		code, preceding, found, placed, needed := findHMAC(tail)
-		if needed && !(found && placed && sign.checkTLVs(packet, preceding, code)) {
+		if needed && (!found || !placed || !sign.checkTLVs(packet, preceding, code)) {
 			return
 		}
 	}
@@ -67,5 +67,6 @@ func (x *extensions) take(t tlv) {
 		x.follows = true
 		x.told = departure{seq: binary.BigEndian.Uint32(value), at: at, ok: at != 0}
 		x.methodT3 = stampMethod(value[12])
+	default: // says nothing that the sender has use for
 	}
 }

@@ -40,7 +40,7 @@ func (f *farState) observe(e *echo, t2 int64) uint8 {
 	return f.life
 }
 
-// order says whether a reply arrived out of order (RFC 4737 section 4.2): behind that of a packet sent later, and, for
+// order says whether a reply arrived out of order (RFC 4737 section 3): behind that of a packet sent later, and, for
 // the way back alone, behind one that left the far end later.
 func (f *farState) order(seq uint64, farSeq uint32, life uint8) (flags fate) {
 	if seq < f.maxSeq {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,7 +45,7 @@ func TestAgainstATWAMPLightReflector(t *testing.T) {
 		done := make(chan struct{})
 		var responder sync.WaitGroup
 		responder.Go(func() { twampLight(p, done) })
-		r := p.probe(t, t.Context(), defaults())[0]
+		r := p.probe(t.Context(), t, defaults())[0]
 		close(done)
 		responder.Wait()
 		for name, want := range map[string]float64{
@@ -70,7 +71,7 @@ func TestPlainPeerCanStopTheSession(t *testing.T) {
 		responder.Go(func() { twampLight(p, done) })
 		c := defaults()
 		c.Peer = peerStop
-		r := p.probe(t, t.Context(), c)[0]
+		r := p.probe(t.Context(), t, c)[0]
 		close(done)
 		responder.Wait()
 		if r.Outcome != probes.Invalid || !strings.Contains(r.Error, "set plain_peer to continue") {
@@ -88,7 +89,7 @@ func TestKeys(t *testing.T) {
 		run := func(keyFile, reflectorKey string) *probes.Result {
 			c := defaults()
 			c.KeyFile, c.Size = keyFile, 300
-			return newPath(constant(10*ms), constant(10*ms)).measure(t, t.Context(), c, &Reflector{Key: []byte(reflectorKey)})[0]
+			return newPath(constant(10*ms), constant(10*ms)).measure(t.Context(), t, c, &Reflector{Key: []byte(reflectorKey)})[0]
 		}
 		r := run(file, "0123456789abcdef")
 		value(t, r, "packets_received", 100)
@@ -124,7 +125,7 @@ func TestForgedRepliesAreNoReplies(t *testing.T) {
 		})
 		c := defaults()
 		c.Key = "0123456789abcdef"
-		r := p.probe(t, t.Context(), c)[0]
+		r := p.probe(t.Context(), t, c)[0]
 		close(done)
 		responder.Wait()
 		if r.Outcome != probes.Auth || !strings.Contains(r.Error, "do not fit the key") {
@@ -142,7 +143,7 @@ func TestNATRebindingIsAnEventAndTheSessionGoesOn(t *testing.T) {
 			}
 			return 51111
 		}
-		r := p.measure(t, t.Context(), defaults(), &Reflector{})[0]
+		r := p.measure(t.Context(), t, defaults(), &Reflector{})[0]
 		value(t, r, "packets_received", 99)
 		value(t, r, "packets_lost_up", 1) // counted anew by the far end, and still told apart
 		if len(r.Events) != 1 || r.Events[0].Type != probes.Rebinding || r.Events[0].Detail != "192.0.2.1:40000 to 192.0.2.1:51111" {
@@ -160,7 +161,7 @@ func TestPacketsTheKernelRefusedAreNoLoss(t *testing.T) {
 			}
 			return nil
 		}
-		r := p.measure(t, t.Context(), defaults(), &Reflector{})[0]
+		r := p.measure(t.Context(), t, defaults(), &Reflector{})[0]
 		for name, want := range map[string]float64{
 			"packets_sent": 90, "packets_received": 90, "packets_lost": 0, "packets_refused": 10, "interruption_max_seconds": 0,
 		} {
@@ -185,12 +186,12 @@ func TestNothingComesBack(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := newPath(lose(constant(0), span(0, 200)...), constant(0))
 			p.refuse = func(_, n int) error {
-				if c.refuse == syscall.ECONNREFUSED && n%2 == 0 {
+				if errors.Is(c.refuse, syscall.ECONNREFUSED) && n%2 == 0 {
 					return nil // the news comes with the next packet
 				}
 				return c.refuse
 			}
-			r := p.probe(t, t.Context(), defaults())[0]
+			r := p.probe(t.Context(), t, defaults())[0]
 			if r.Outcome != c.outcome || !strings.Contains(r.Error, c.text) {
 				t.Errorf("%s: %s: %s", name, r.Outcome, r.Error)
 			}
@@ -202,7 +203,7 @@ func TestCancelGivesWhatIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 505*ms)
 		defer cancel()
-		r := newPath(constant(10*ms), constant(10*ms)).measure(t, ctx, defaults(), &Reflector{})[0]
+		r := newPath(constant(10*ms), constant(10*ms)).measure(ctx, t, defaults(), &Reflector{})[0]
 		// Slots at 2, 12, …, 502 ms: 51 packets, of which those of 492 and 502 ms are on their way.
 		value(t, r, "packets_sent", 51)
 		value(t, r, "packets_received", 49)
@@ -224,7 +225,7 @@ func TestWarmupCountsInNothing(t *testing.T) {
 			}
 			return []time.Duration{10 * ms}
 		}
-		r := newPath(lose(cold, 4), constant(10*ms)).measure(t, t.Context(), c, &Reflector{})[0]
+		r := newPath(lose(cold, 4), constant(10*ms)).measure(t.Context(), t, c, &Reflector{})[0]
 		for name, want := range map[string]float64{
 			"packets_sent": 100, "packets_received": 100, "packets_lost": 0, "packets_reordered": 0, "rtt_max_seconds": 0.02,
 		} {
@@ -238,7 +239,7 @@ func TestPoissonSpacing(t *testing.T) {
 		c := defaults()
 		c.Spacing, c.Count = poisson, 2000
 		start := time.Now()
-		r := newPath(constant(10*ms), constant(10*ms)).measure(t, t.Context(), c, &Reflector{})[0]
+		r := newPath(constant(10*ms), constant(10*ms)).measure(t.Context(), t, c, &Reflector{})[0]
 		value(t, r, "packets_received", 2000)
 		value(t, r, "schedule_error_max_seconds", 0)
 		if mean := time.Since(start) / 2000; mean < 9500*time.Microsecond || mean > 10500*time.Microsecond {
@@ -264,7 +265,7 @@ func TestReflectorRestart(t *testing.T) {
 			p.server.reopen()
 			serve(restarted)
 		})
-		r := p.probe(t, t.Context(), defaults())[0]
+		r := p.probe(t.Context(), t, defaults())[0]
 		stop()
 		reflector.Wait()
 		value(t, r, "packets_received", 96)

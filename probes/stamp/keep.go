@@ -138,9 +138,14 @@ func (m *measurement) redial(ctx context.Context, must bool) {
 	}
 }
 
-// connect takes a connection into use.
+// connect takes a connection into use. A kernel stamps departures behind its own queue, where a link that is full keeps
+// packets waiting: whoever wants that wait in the round trip asks for stamps from user space.
 func (m *measurement) connect(conn net.Conn) error {
-	return m.line.replace(openLink(conn, m.clock, m.ledger, m.log), addrPort(conn.LocalAddr()).Addr())
+	local := addrPort(conn.LocalAddr()).Addr()
+	if m.config.Stamps == stampsUser {
+		return m.line.replace(newPlainLink(conn, m.clock), local)
+	}
+	return m.line.replace(openLink(conn, m.clock, m.ledger, m.log), local)
 }
 
 func (n *line) address() netip.Addr {

@@ -27,7 +27,7 @@ func TestSessionOutlivesItsSocket(t *testing.T) {
 		c.Window = time.Second
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		r := p.measure(t, ctx, c, &Reflector{})
+		r := p.measure(ctx, t, c, &Reflector{})
 		// The kernel refuses from 3.002 s on; at 5 s that is not yet two seconds, at 6 s it is.
 		for i, refused := range []float64{0, 0, 0, 100, 100, 100, 0, 0, 0} {
 			value(t, r[i], "packets_refused", refused)
@@ -54,7 +54,7 @@ func TestOutageKeepsTheSocket(t *testing.T) {
 		p := newPath(out, constant(10*ms))
 		c := defaults()
 		c.Duration, c.Interval = 100*time.Second, 100*ms
-		r := p.measure(t, t.Context(), c, &Reflector{})[0]
+		r := p.measure(t.Context(), t, c, &Reflector{})[0]
 		value(t, r, "packets_lost", 600)
 		value(t, r, "packets_lost_up", 600)
 		value(t, r, "interruption_max_seconds", 60)

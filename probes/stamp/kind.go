@@ -29,7 +29,7 @@ result says which figures are missing. It does not fill the link: it finds no ca
 			probes.RTT, probes.WakeUp, probes.OneWayDelay, probes.OWDErrorBound, probes.ClockOffset, probes.DelayVariation,
 			probes.InterpacketVariation, probes.FarResidence, probes.ScheduleError, probes.PacketsSent,
 			probes.PacketsReceived, probes.PacketsLost, probes.PacketsLate, probes.PacketsRecovered,
-			probes.PacketsDuplicated, probes.PacketsReordered, probes.PacketsRefused, probes.PacketsSkipped,
+			probes.PacketsDuplicated, probes.PacketsReordered, probes.ReorderExtent, probes.PacketsRefused, probes.PacketsSkipped,
 			probes.CongestionMarked, probes.LossRatio, probes.LossBurst, probes.Interruption,
 		},
 	}, defaults, build)

@@ -128,7 +128,7 @@ func (l *ledger) stray() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.windows) > 0 {
-		l.windows[0].tally.stray++
+		l.windows[0].stray++
 	}
 }
 
@@ -175,7 +175,7 @@ func (l *ledger) receive(e *echo) (settled bool) {
 	}
 	seq, ok := l.extend(e.seq)
 	if !ok {
-		l.windows[0].tally.stray++
+		l.windows[0].stray++
 		return false
 	}
 	w, r := l.find(seq)
@@ -189,7 +189,7 @@ func (l *ledger) receive(e *echo) (settled bool) {
 	t2 := e.t2.unixNano(e.format, w.epoch+int64(e.received))
 	life := l.far.observe(e, t2)
 	if r.fate.has(answered) {
-		l.receiveCopy(w, r, seq, e, life)
+		w.receiveCopy(r, extra{seq: seq, farSeq: e.farSeq, life: life})
 		return false
 	}
 	r.received, r.farSeq, r.life, r.t2 = e.received, e.farSeq, life, t2
@@ -213,12 +213,12 @@ func (l *ledger) receive(e *echo) (settled bool) {
 
 // receiveCopy takes down a reply to a packet that was answered already (RFC 5560). A copy with a number of its own was
 // duplicated on the way there, one without on the way back.
-func (l *ledger) receiveCopy(w *window, r *record, seq uint64, e *echo, life uint8) {
-	if e.farSeq == r.farSeq && life == r.life {
+func (w *window) receiveCopy(r *record, x extra) {
+	if x.farSeq == r.farSeq && x.life == r.life {
 		w.copiesDown++
 		return
 	}
-	w.copies = append(w.copies, extra{seq: seq, farSeq: e.farSeq, life: life})
+	w.copies = append(w.copies, x)
 }
 
 // receiveMissing takes down a reply to a packet whose window was taken out: it is recovered if it was given up, and a
@@ -231,10 +231,10 @@ func (l *ledger) receiveMissing(seq uint64, e *echo) {
 		return
 	}
 	r := record{sent: l.missing[i].sent, received: e.received}
-	switch l.missing[i].way {
-	case lostUp:
+	if l.missing[i].way.has(lostUp) {
 		w.recoveredUp++
-	case lostDown:
+	}
+	if l.missing[i].way.has(lostDown) {
 		w.recoveredDown++
 	}
 	l.missing = slices.Delete(l.missing, i, i+1)
@@ -246,7 +246,7 @@ func (l *ledger) receiveMissing(seq uint64, e *echo) {
 	if seq < l.far.maxSeq {
 		w.overtaken++
 	}
-	w.tally.roundTrip(&r)
+	w.roundTrip(&r)
 }
 
 // follow brings in what a reply tells of the departure of an earlier one, and makes final what will not change any more.
@@ -287,7 +287,7 @@ func (w *window) finish(r *record) {
 	}
 	r.fate |= final
 	w.open--
-	w.tally.roundTrip(r)
+	w.roundTrip(r)
 }
 
 func (t *tally) roundTrip(r *record) {

@@ -69,8 +69,10 @@ type kernelLink struct {
 }
 
 func newKernelLink(conn net.Conn, raw syscall.RawConn, clock *sessionClock, l *ledger) *kernelLink {
-	k := &kernelLink{conn: conn, raw: raw, clock: clock, ledger: l,
-		packets: newBatch(linkBatch, maxPacketSize), events: newBatch(linkBatch, 1)}
+	k := &kernelLink{
+		conn: conn, raw: raw, clock: clock, ledger: l,
+		packets: newBatch(linkBatch, maxPacketSize), events: newBatch(linkBatch, 1),
+	}
 	k.write, k.read = k.tryWrite, k.tryRead
 	return k
 }

@@ -111,6 +111,7 @@ func readLocation(t tlv) netip.AddrPort {
 				return netip.AddrPortFrom(netip.AddrFrom4([4]byte(sub.value())), port)
 			case locationSourceIPv6:
 				return netip.AddrPortFrom(netip.AddrFrom16([16]byte(sub.value())), port)
+			default: // of something else
 			}
 		}
 		rest = next

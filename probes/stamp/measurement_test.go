@@ -14,7 +14,7 @@ const ms = time.Millisecond
 func TestConstantDelayIsMeasuredExactly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		r := newPath(constant(10*ms), constant(10*ms)).measure(t, t.Context(), defaults(), &Reflector{})[0]
+		r := newPath(constant(10*ms), constant(10*ms)).measure(t.Context(), t, defaults(), &Reflector{})[0]
 		if r.Outcome != probes.OK || r.Error != "" {
 			t.Fatalf("outcome %s: %s", r.Outcome, r.Error)
 		}
@@ -57,7 +57,7 @@ func TestLossIsSplitByDirection(t *testing.T) {
 		}
 		c := defaults()
 		c.Count = 1000
-		run := func(p *path) *probes.Result { return p.measure(t, t.Context(), c, &Reflector{})[0] }
+		run := func(p *path) *probes.Result { return p.measure(t.Context(), t, c, &Reflector{})[0] }
 		count := float64(len(lost))
 
 		r := run(newPath(lose(constant(10*ms), lost...), constant(10*ms)))
@@ -89,7 +89,7 @@ func TestOutageHasBothEndsRight(t *testing.T) {
 			}
 			return []time.Duration{10 * ms}
 		}
-		r := newPath(out, constant(10*ms)).measure(t, t.Context(), defaults(), &Reflector{})[0]
+		r := newPath(out, constant(10*ms)).measure(t.Context(), t, defaults(), &Reflector{})[0]
 		// Slots are at 2 ms, 12 ms, …: those from 302 to 432 ms fall into the outage, 442 ms is the first one through.
 		value(t, r, "packets_lost", 14)
 		value(t, r, "packets_lost_up", 14)
@@ -128,12 +128,12 @@ func TestDuplicatesAndReordering(t *testing.T) {
 			}
 			return []time.Duration{10 * ms}
 		}
-		r := newPath(up, down).measure(t, t.Context(), defaults(), &Reflector{})[0]
+		r := newPath(up, down).measure(t.Context(), t, defaults(), &Reflector{})[0]
 		for name, want := range map[string]float64{
 			"packets_sent": 100, "packets_received": 100, "packets_lost": 0, "packets_lost_up": 0, "packets_lost_down": 0,
 			"packets_duplicated": 3, "packets_duplicated_up": 1, "packets_duplicated_down": 2,
 			"packets_reordered": 2, "packets_reordered_up": 1, "packets_reordered_down": 1,
-			"rtt_max_seconds": 0.045, "pdv_up_max_seconds": 0.025, "pdv_down_max_seconds": 0.015,
+			"reorder_extent_min": 1, "reorder_extent_max": 2, "rtt_max_seconds": 0.045, "pdv_up_max_seconds": 0.025, "pdv_down_max_seconds": 0.015,
 		} {
 			value(t, r, name, want)
 		}
@@ -157,7 +157,7 @@ func TestDelayVariationOfAsymmetricPaths(t *testing.T) {
 		}
 		c := defaults()
 		c.Interval = 50 * ms // more than the extra delay: nothing is reordered
-		r := newPath(up, down).measure(t, t.Context(), c, &Reflector{})[0]
+		r := newPath(up, down).measure(t.Context(), t, c, &Reflector{})[0]
 		value(t, r, "rtt_min_seconds", 0.02)
 		value(t, r, "rtt_max_seconds", 0.053)
 		value(t, r, "pdv_up_max_seconds", 0.03)
@@ -184,7 +184,7 @@ func TestLateRepliesAreNotLost(t *testing.T) {
 			}
 			return []time.Duration{10 * ms}
 		}
-		r := newPath(constant(10*ms), down).measure(t, t.Context(), c, &Reflector{})[0]
+		r := newPath(constant(10*ms), down).measure(t.Context(), t, c, &Reflector{})[0]
 		value(t, r, "packets_received", 99)
 		value(t, r, "packets_late", 1)
 		value(t, r, "packets_lost", 1)
@@ -195,7 +195,7 @@ func TestLateRepliesAreNotLost(t *testing.T) {
 
 func TestStatelessReflectorLeavesTheDirectionOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newPath(lose(constant(10*ms), 5, 6), constant(10*ms)).measure(t, t.Context(), defaults(), &Reflector{Stateless: true})[0]
+		r := newPath(lose(constant(10*ms), 5, 6), constant(10*ms)).measure(t.Context(), t, defaults(), &Reflector{Stateless: true})[0]
 		value(t, r, "packets_lost", 2)
 		absent(t, r, "packets_lost_up")
 		absent(t, r, "packets_lost_down")

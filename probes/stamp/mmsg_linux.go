@@ -58,7 +58,7 @@ func (b *batch) receive(fd uintptr, flags int) (n int, err syscall.Errno) {
 		h.SetControllen(controlSize)
 		h.Flags = 0
 	}
-	return b.call(unix.SYS_RECVMMSG, fd, 0, len(b.headers), flags|unix.MSG_DONTWAIT)
+	return callBatch(unix.SYS_RECVMMSG, fd, b.headers, flags|unix.MSG_DONTWAIT)
 }
 
 // reply makes message i ready to be sent back to where it came from: so many bytes of its payload. The control messages
@@ -80,12 +80,12 @@ func (b *batch) setControl(i int, c control) {
 // send hands the messages [from, to) to the kernel and returns how many it took, without waiting. The error is that of
 // the first one that it did not take.
 func (b *batch) send(fd uintptr, from, to int) (n int, err syscall.Errno) {
-	return b.call(unix.SYS_SENDMMSG, fd, from, to, unix.MSG_DONTWAIT)
+	return callBatch(unix.SYS_SENDMMSG, fd, b.headers[from:to], unix.MSG_DONTWAIT)
 }
 
-func (b *batch) call(trap, fd uintptr, from, to, flags int) (n int, err syscall.Errno) {
+func callBatch(trap, fd uintptr, headers []mmsghdr, flags int) (n int, err syscall.Errno) {
 	for {
-		r, _, errno := unix.Syscall6(trap, fd, uintptr(unsafe.Pointer(&b.headers[from])), uintptr(to-from), uintptr(flags), 0, 0)
+		r, _, errno := unix.Syscall6(trap, fd, uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), uintptr(flags), 0, 0)
 		if errno == 0 {
 			return int(r), 0
 		}

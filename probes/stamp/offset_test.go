@@ -19,7 +19,7 @@ func TestOneWayDelayIsGivenWithItsBoundOrNotAtAll(t *testing.T) {
 	run := func(t *testing.T, ours, theirs clockState) *probes.Result {
 		p := newPath(up, constant(5*ms))
 		p.clock = ours
-		return p.measure(t, t.Context(), defaults(), &Reflector{clock: theirs})[0]
+		return p.measure(t.Context(), t, defaults(), &Reflector{clock: theirs})[0]
 	}
 	within := func(bound time.Duration) clockState { return func() (time.Duration, bool) { return bound, true } }
 

@@ -65,8 +65,10 @@ const goldenReplyAuth = `
 func TestGoldenPackets(t *testing.T) {
 	at := golden.UnixNano()
 	q := request{seq: 0x102, t1: newTimestamp(at, formatNTP), err: newErrorEstimate(100*time.Microsecond, true, formatNTP), ssid: 0xbeef}
-	p := reply{seq: 0x77, t3: newTimestamp(at+25e7, formatNTP), err: errorUnknown, ssid: 0xbeef,
-		t2: newTimestamp(at+125e6, formatNTP), senderSeq: 0x102, t1: q.t1, senderErr: q.err, ttl: 63}
+	p := reply{
+		seq: 0x77, t3: newTimestamp(at+25e7, formatNTP), err: errorUnknown, ssid: 0xbeef,
+		t2: newTimestamp(at+125e6, formatNTP), senderSeq: 0x102, t1: q.t1, senderErr: q.err, ttl: 63,
+	}
 	for _, c := range []struct {
 		name           string
 		mode           mode

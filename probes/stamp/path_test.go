@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -41,10 +42,8 @@ func constant(d time.Duration) rule { return func(int) []time.Duration { return 
 // lose drops the packets with those numbers and passes the others to the rule.
 func lose(r rule, numbers ...int) rule {
 	return func(n int) []time.Duration {
-		for _, lost := range numbers {
-			if n == lost {
-				return nil
-			}
+		if slices.Contains(numbers, n) {
+			return nil
 		}
 		return r(n)
 	}
@@ -61,8 +60,6 @@ type end struct {
 	inbox chan datagram
 	write func(p []byte, to net.Addr) (int, error)
 	local net.Addr
-
-	clock clockState // what the sender's host says of its clock
 
 	mu       sync.Mutex
 	deadline chan struct{}
@@ -201,7 +198,7 @@ func (p *path) Listen(context.Context, string, string) (net.Listener, error) {
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // measure runs a probe over the path against our reflector and returns its results: one, or one per window.
-func (p *path) measure(t *testing.T, ctx context.Context, c Config, r *Reflector) []*probes.Result {
+func (p *path) measure(ctx context.Context, t *testing.T, c Config, r *Reflector) []*probes.Result {
 	t.Helper()
 	r.Log = quiet()
 	serving, stop := context.WithCancel(t.Context())
@@ -211,14 +208,14 @@ func (p *path) measure(t *testing.T, ctx context.Context, c Config, r *Reflector
 			t.Errorf("reflector: %v", err)
 		}
 	})
-	results := p.probe(t, ctx, c)
+	results := p.probe(ctx, t, c)
 	stop()
 	reflector.Wait()
 	return results
 }
 
 // probe runs a probe over the path, whatever answers there.
-func (p *path) probe(t *testing.T, ctx context.Context, c Config) []*probes.Result {
+func (p *path) probe(ctx context.Context, t *testing.T, c Config) []*probes.Result {
 	t.Helper()
 	env := probes.Env{Net: p, Log: quiet(), Rand: rand.New(rand.NewPCG(1, 2))}
 	kind := Kind()

@@ -118,8 +118,10 @@ func (r *responder) answer(buffer []byte, n int, x *exchange) int {
 		r.asked, r.estimate = now, r.clock.estimate()
 	}
 	size := max(n, m.base())
-	p := reply{seq: q.seq, err: r.estimate, ssid: q.ssid, t2: newTimestamp(x.t2, r.estimate.format()),
-		senderSeq: q.seq, t1: q.t1, senderErr: q.err, ttl: x.ttl}
+	p := reply{
+		seq: q.seq, err: r.estimate, ssid: q.ssid, t2: newTimestamp(x.t2, r.estimate.format()),
+		senderSeq: q.seq, t1: q.t1, senderErr: q.err, ttl: x.ttl,
+	}
 	if r.table != nil {
 		s := r.table.visit(sessionKey{x.from, q.ssid}, now)
 		s.received++

@@ -65,14 +65,13 @@ func (m *measurement) enter(next slot) {
 func (m *measurement) open(start time.Duration) {
 	counted := newSchedule(m.config, nil, lead).counted()
 	w := &window{start: start, end: forever, counted: start >= counted}
-	switch {
-	case start == 0:
+	if start == 0 {
 		w.start, w.end = lead, counted
 		if m.config.Warmup == 0 {
 			w.end, w.counted = m.windowEnd(lead), true
 		}
 		w.epoch = m.clock.epoch()
-	default:
+	} else {
 		w.end = m.windowEnd(start)
 		w.epoch, w.stepped = m.clock.check()
 	}

@@ -101,8 +101,10 @@ func (p *sender) measurement(rec *probes.Recorder) (*measurement, error) {
 		ledger: &ledger{timeout: p.config.Wait, tolerance: p.config.tolerance()},
 		wake:   make(chan struct{}, 1),
 	}
-	m.clerk = &clerk{rec: rec, config: &p.config, clock: clock, template: m.template,
-		interruptions: interruptions{least: p.config.gap(), idle: p.config.Idle}}
+	m.clerk = &clerk{
+		rec: rec, config: &p.config, clock: clock, template: m.template,
+		interruptions: interruptions{least: p.config.gap(), idle: p.config.Idle},
+	}
 	return m, nil
 }
 

@@ -43,8 +43,12 @@ func setStamps(raw syscall.RawConn, flags int) error {
 func askForHeader(raw syscall.RawConn) error {
 	return raw.Control(func(fd uintptr) {
 		for _, option := range [][2]int{
-			{unix.IPPROTO_IP, unix.IP_RECVTTL}, {unix.IPPROTO_IP, unix.IP_RECVTOS}, {unix.IPPROTO_IP, unix.IP_PKTINFO},
-			{unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT}, {unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS}, {unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO},
+			{unix.IPPROTO_IP, unix.IP_RECVTTL},
+			{unix.IPPROTO_IP, unix.IP_RECVTOS},
+			{unix.IPPROTO_IP, unix.IP_PKTINFO},
+			{unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT},
+			{unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS},
+			{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO},
 		} {
 			_ = unix.SetsockoptInt(int(fd), option[0], option[1], 1)
 		}

@@ -46,7 +46,7 @@ func (t *template) extend(tail []byte, c *Config) (rest []byte) {
 		length int
 		wanted bool
 	}{
-		{"follow-up telemetry", tlvFollowUp, followUpLength, true},
+		{"follow-up telemetry", tlvFollowUp, followUpLength, c.Stamps != stampsUser},
 		{"class of service", tlvClassOfService, classOfServiceLength, c.tos() != 0},
 		{"direct measurement", tlvDirectMeasurement, directLength, true},
 		{"location", tlvLocation, locationLength, true},
@@ -69,6 +69,7 @@ func (t *template) extend(tail []byte, c *Config) (rest []byte) {
 			putLocationQuery(put)
 		case tlvClassOfService:
 			classOfService{wanted: uint8(c.DSCP)}.put(put.value())
+		default: // leaves as zero what the reflector is to fill in
 		}
 	}
 	if t.sign != nil && len(rest) < len(tail) {

@@ -115,7 +115,7 @@ func (c *counts) add(o *counts) {
 // total counts what was handed on already along with the rest.
 func (w *window) total() counts {
 	c := w.shown
-	c.add(&w.tally.counts)
+	c.add(&w.counts)
 	return c
 }
 

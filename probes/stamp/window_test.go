@@ -51,27 +51,9 @@ func TestWindowsAddUpToOneRun(t *testing.T) {
 		c.Window = time.Second
 		ctx, cancel := context.WithTimeout(t.Context(), length+4*time.Second)
 		defer cancel()
-		results := troubled(3).measure(t, ctx, c, &Reflector{})
-		for i, r := range results[:len(results)-1] {
-			if i > 0 && !r.Start.Equal(results[i-1].End()) {
-				t.Errorf("window %d starts at %v, the one before ended at %v", i, r.Start, results[i-1].End())
-			}
-			if r.Elapsed != time.Second {
-				t.Errorf("window %d lasts %v", i, r.Elapsed)
-			}
-			if i < 30 && r.Values["packets_sent"] != 100 {
-				t.Errorf("window %d sent %v packets, want 100", i, r.Values["packets_sent"])
-			}
-			v := r.Values
-			if got := v["packets_received"] + v["packets_lost"] - v["packets_recovered"]; got != v["packets_sent"] {
-				t.Errorf("window %d: received + lost − recovered = %v, sent %v", i, got, v["packets_sent"])
-			}
-			if v["packets_lost_up"]+v["packets_lost_down"] > v["packets_lost"] {
-				t.Errorf("window %d: %v lost, %v up, %v down", i, v["packets_lost"], v["packets_lost_up"], v["packets_lost_down"])
-			}
-			if i >= 30 {
-				continue // behind the end of the other run
-			}
+		results := troubled(3).measure(ctx, t, c, &Reflector{})
+		checkWindows(t, results[:len(results)-1])
+		for _, r := range results[:30] { // those behind the end of the other run hold nothing new
 			add(windowed, r)
 			windowedRTT.Merge(r.Hists["rtt"])
 		}
@@ -79,7 +61,7 @@ func TestWindowsAddUpToOneRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := c
 		c.Duration = length
-		r := troubled(3).measure(t, t.Context(), c, &Reflector{})[0]
+		r := troubled(3).measure(t.Context(), t, c, &Reflector{})[0]
 		add(whole, r)
 		wholeRTT.Merge(r.Hists["rtt"])
 	})
@@ -108,6 +90,26 @@ func TestWindowsAddUpToOneRun(t *testing.T) {
 	}
 }
 
+// checkWindows holds what is true of every window but the last: no gaps, and no packet unaccounted for.
+func checkWindows(t *testing.T, results []*probes.Result) {
+	t.Helper()
+	for i, r := range results {
+		if i > 0 && !r.Start.Equal(results[i-1].End()) {
+			t.Errorf("window %d starts at %v, the one before ended at %v", i, r.Start, results[i-1].End())
+		}
+		v := r.Values
+		if r.Elapsed != time.Second || v["packets_sent"] != 100 {
+			t.Errorf("window %d lasts %v and sent %v packets", i, r.Elapsed, v["packets_sent"])
+		}
+		if got := v["packets_received"] + v["packets_lost"] - v["packets_recovered"]; got != v["packets_sent"] {
+			t.Errorf("window %d: received + lost − recovered = %v, sent %v", i, got, v["packets_sent"])
+		}
+		if v["packets_lost_up"]+v["packets_lost_down"] > v["packets_lost"] {
+			t.Errorf("window %d: %v lost, %v up, %v down", i, v["packets_lost"], v["packets_lost_up"], v["packets_lost_down"])
+		}
+	}
+}
+
 // buckets lists a histogram without its sum, which depends on the order of additions in its last bits.
 func buckets(h *probes.Hist) []uint64 {
 	list := []uint64{h.Count(), uint64(h.Min() * 1e9), uint64(h.Max() * 1e9)}
@@ -133,7 +135,7 @@ func TestLossesAtSeamsKeepTheirDirection(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10500*ms)
 		defer cancel()
 		outUp, outDown := span(195, 205), span(390, 412)
-		r := newPath(lose(constant(10*ms), outUp...), lose(constant(10*ms), outDown...)).measure(t, ctx, c, &Reflector{})
+		r := newPath(lose(constant(10*ms), outUp...), lose(constant(10*ms), outDown...)).measure(ctx, t, c, &Reflector{})
 		want := []struct{ up, down, gap float64 }{
 			{0, 0, 0}, {5, 0, 0.05}, {5, 0, 0.1}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
 		}
@@ -178,7 +180,7 @@ func TestRecoveredPackets(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		r := newPath(constant(10*ms), down).measure(t, ctx, c, &Reflector{})
+		r := newPath(constant(10*ms), down).measure(ctx, t, c, &Reflector{})
 		value(t, r[0], "packets_lost", 1)
 		value(t, r[0], "packets_lost_down", 1)
 		value(t, r[0], "packets_late", 0)
@@ -200,7 +202,7 @@ func TestWindowsEndCleanlyOnCancel(t *testing.T) {
 		c.Window = time.Second
 		ctx, cancel := context.WithTimeout(t.Context(), 2500*ms)
 		defer cancel()
-		r := newPath(lose(constant(10*ms), 180, 240), constant(10*ms)).measure(t, ctx, c, &Reflector{})
+		r := newPath(lose(constant(10*ms), 180, 240), constant(10*ms)).measure(ctx, t, c, &Reflector{})
 		// The second window waits for packet 180 when the end comes. The third one has 50 packets: 0.498 s of slots.
 		if len(r) != 3 {
 			t.Fatalf("%d results, want 3", len(r))
