@@ -16,7 +16,7 @@ type Config struct {
 	Warmup   int           `yaml:"warmup" help:"packets sent first that count in no figure" min:"0" max:"1000"`
 	Burst    int           `yaml:"burst" help:"packets in a row before each pause of idle; 0 makes no pauses" min:"0" max:"10000"`
 	Idle     time.Duration `yaml:"idle" help:"pause before each burst, whose first packet measures waking up" min:"0s" max:"1h"`
-	Size     int           `yaml:"size" help:"UDP payload in bytes, both ways; 112 or more with a key" min:"44" max:"65507"`
+	Size     int           `yaml:"size" help:"UDP payload in bytes, both ways; 112 or more with a key" min:"44" max:"9000"`
 	Spacing  string        `yaml:"spacing" help:"equal gaps, or random ones with the interval as their mean (RFC 2330)" oneof:"periodic,poisson"`
 	Wait     time.Duration `yaml:"timeout" help:"a packet not answered for this long counts as lost until it comes after all" min:"10ms" max:"60s"`
 	Gap      time.Duration `yaml:"gap" help:"record an event for each interruption of at least this length; 0 is 100ms or three intervals" min:"0s" max:"1h"`

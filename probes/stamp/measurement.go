@@ -100,7 +100,9 @@ func (m *measurement) account(ctx context.Context) error {
 		settled, at := m.ledger.settled(now)
 		if settled {
 			w, follower := m.ledger.takeOut(now)
-			w.final = m.config.Window == 0
+			if w.final = m.config.Window == 0; w.final {
+				_, w.stepped = m.clock.check()
+			}
 			if m.clerk.take(w, follower, forever, true) {
 				return nil
 			}

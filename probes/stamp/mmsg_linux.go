@@ -110,9 +110,15 @@ func (b *batch) swap(i, j int) {
 	}
 }
 
-// size is the length of a message that was received. from is where it came from.
-func (b *batch) size(i int) int { return int(b.headers[i].len) }
+// size is the length of a message that was received; 0 when it did not fit.
+func (b *batch) size(i int) int {
+	if b.headers[i].hdr.Flags&unix.MSG_TRUNC != 0 {
+		return 0
+	}
+	return int(b.headers[i].len)
+}
 
+// from is where a message came from.
 func (b *batch) from(i int) netip.AddrPort {
 	name := &b.messages[i].name
 	if name.Family == unix.AF_INET {

@@ -13,12 +13,15 @@ const (
 // Sizes of base packets, the same both ways (RFC 8762 section 4), and the least that can be made sense of: a
 // TWAMP-Light sender may send its 14 octets without padding, and a TWAMP-Light reflector may end before the TTL.
 const (
-	baseSize      = 44
-	baseSizeAuth  = 112
-	leastRequest  = 14
-	leastReply    = 36
-	maxPacketSize = 65507 // the longest UDP payload over IPv4
+	baseSize     = 44
+	baseSizeAuth = 112
+	leastRequest = 14
+	leastReply   = 36
 )
+
+// maxPacketSize is room for any packet that fits into a jumbo frame. Nobody measures a link with longer ones, which
+// would travel in fragments; they are dropped.
+const maxPacketSize = 9216
 
 // base is the size of a base packet, behind which TLVs begin.
 func (m mode) base() int {

@@ -27,6 +27,9 @@ func servePlain(pc net.PacketConn, r *responder) error {
 			continue
 		}
 		failures = 0
+		if n == len(buffer) {
+			continue // it may have been longer
+		}
 		x := exchange{arrival: arrival{from: addrPort(from), to: local, t2: now.UnixNano(), method: methodLocal, tos: -1}}
 		if n = r.answer(buffer, n, &x); n == 0 {
 			continue
