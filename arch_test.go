@@ -91,7 +91,7 @@ func oneOf(tests ...func(string) bool) func(string) bool {
 }
 
 // kinds are the packages of probe kinds: they never import each other, and the collector imports none.
-var kinds = []string{"stamp", "icmp", "tcp", "quic", "http", "dns", "throughput", "responsiveness", "iperf3"}
+var kinds = []string{"stamp", "icmp", "tcp", "quic", "http", "dns", "throughput", "capacity", "responsiveness", "iperf3"}
 
 func isKind(p string) bool {
 	return slices.ContainsFunc(kinds, func(k string) bool { return ours("probes/" + k)(p) })

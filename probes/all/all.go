@@ -7,6 +7,7 @@ import (
 
 	"github.com/nrprobe/nrprobe/configs/catalog"
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/capacity"
 	"github.com/nrprobe/nrprobe/probes/farend"
 	"github.com/nrprobe/nrprobe/probes/http"
 	"github.com/nrprobe/nrprobe/probes/icmp"
@@ -25,6 +26,7 @@ func Kinds() catalog.Catalog[probes.Kind] {
 		quic.Kind(),
 		http.Kind(),
 		throughput.Kind(),
+		capacity.Kind(),
 	)
 }
 
@@ -35,5 +37,6 @@ func FarEnds(log *slog.Logger) []farend.Service {
 		tcp.FarEnd(log),
 		quic.FarEnd(log),
 		throughput.FarEnd(log),
+		capacity.FarEnd(log),
 	}
 }

@@ -1,0 +1,78 @@
+package capacity
+
+import (
+	"context"
+	"math"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/probetest"
+)
+
+// TestCapacityIsTheLinksRate: within 3 % at the IP layer, either way.
+func TestCapacityIsTheLinksRate(t *testing.T) {
+	for _, direction := range []string{"down", "up"} {
+		for _, rate := range []float64{10, 100} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, mbit(rate), DefaultLimits())
+				r := w.measure(t.Context(), func(c *Config) { c.Direction = direction })
+				if r.Outcome != probes.OK {
+					t.Fatalf("%s at %v Mbit/s: outcome %s: %s", direction, rate, r.Outcome, r.Error)
+				}
+				want := ipRate(rate*megabit, maxSize)
+				got := r.Values["ip_capacity_"+direction+"_bytes_per_second"]
+				t.Log(direction, rate, got/want, r.Values, r.Info)
+				if math.Abs(got/want-1) > 0.03 {
+					t.Errorf("%s: capacity %v bytes/s, want %v", direction, got, want)
+				}
+				if r.Info["limited_by"] != "path" || r.Info["ended_by"] != byDuration {
+					t.Errorf("%s: %v", direction, r.Info)
+				}
+			})
+		}
+	}
+}
+
+func TestTrains(t *testing.T) {
+	for _, direction := range []string{"down", "up"} {
+		for _, rate := range []float64{1, 10, 100, 1000} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, mbit(rate), DefaultLimits())
+				r := w.measure(t.Context(), func(c *Config) { c.Direction, c.Mode = direction, "train" })
+				if r.Outcome != probes.OK {
+					t.Fatalf("%s at %v Mbit/s: outcome %s: %s", direction, rate, r.Outcome, r.Error)
+				}
+				want := ipRate(rate*megabit, maxSize)
+				got := r.Values["ip_capacity_"+direction+"_bytes_per_second"]
+				t.Log(direction, rate, got/want, r.Values, r.Info)
+				if math.Abs(got/want-1) > 0.03 {
+					t.Errorf("%s: capacity %v bytes/s, want %v", direction, got, want)
+				}
+				if sent := r.Values["packets_sent"] * (maxSize + 28); sent > trainBytes {
+					t.Errorf("%s: %v bytes were sent", direction, sent)
+				}
+			})
+		}
+	}
+}
+
+func TestSuite(t *testing.T) {
+	for _, mode := range []string{"search", "train"} {
+		for _, direction := range []string{"down", "up"} {
+			t.Run(mode+" "+direction, func(t *testing.T) {
+				probetest.Suite{
+					Kind: Kind(), Closed: probes.Refused,
+					Serve: func(ctx context.Context, network probes.Network) error {
+						return serve(ctx, network, DefaultLimits(), new(atomic.Int32))
+					},
+					Config: func(config any) {
+						c := config.(*Config)
+						c.Mode, c.Direction, c.Duration, c.Trains = mode, direction, 400*1e6, 4
+					},
+				}.Run(t)
+			})
+		}
+	}
+}

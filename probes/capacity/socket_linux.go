@@ -1,0 +1,148 @@
+package capacity
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// offload is generic segmentation and receive offload of UDP (udp(7)): one system call for many datagrams.
+type offload struct {
+	kernel  *net.UDPConn // nil for an emulated socket
+	raw     syscall.RawConn
+	to      unix.Sockaddr
+	gso     bool
+	gro     bool
+	control []byte // of received datagrams
+}
+
+// prepare finds out what the kernel can do for sending to the peer.
+func (s *socket) prepare() {
+	c, ok := s.packetConn.(*net.UDPConn)
+	if !ok || s.peer.Addr().Zone() != "" {
+		return
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return // the plain path works without
+	}
+	s.kernel, s.raw, s.to = c, raw, sockaddr(s.peer)
+	_ = raw.Control(func(fd uintptr) { // what fails here is simply not used
+		_, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_SEGMENT)
+		s.gso = err == nil
+	})
+}
+
+// coalesce asks the kernel to hand over many datagrams at once.
+func (s *socket) coalesce() {
+	if s.raw == nil {
+		return
+	}
+	_ = s.raw.Control(func(fd uintptr) {
+		s.gro = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1) == nil
+	})
+	s.control = make([]byte, unix.CmsgSpace(4)*2)
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if ip := a.Addr().Unmap(); ip.Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+}
+
+// send sends the datagrams in b, each of size bytes, and returns how many the kernel took and how many it refused. While
+// its buffer is full it waits; with a full queue of the interface it does not.
+func (s *socket) send(b []byte, size int) (taken, refused int, err error) {
+	if s.raw == nil {
+		taken, err = s.writeEach(b, size)
+		if err != nil {
+			refused = len(b)/size - taken
+		}
+		return taken, refused, err
+	}
+	step := size
+	if s.gso {
+		step = len(b)
+	}
+	for ; len(b) > 0; b = b[step:] {
+		again, err := s.sendOne(b[:step], size)
+		refused += again
+		switch {
+		case err == nil:
+			taken += step / size
+		case s.gso && errors.Is(err, unix.EIO) || s.gso && errors.Is(err, unix.EINVAL):
+			s.gso = false // the interface cannot (no checksum offload): one by one from here on
+			more, again, err := s.send(b, size)
+			return taken + more, refused + again, err
+		default:
+			return taken, refused + step/size, err
+		}
+	}
+	return taken, refused, nil
+}
+
+// sendOne is one system call, repeated once there is room in the socket's buffer; refused counts the times there was none.
+func (s *socket) sendOne(b []byte, size int) (refused int, err error) {
+	control := s.segmentation(len(b), size)
+	waitErr := s.raw.Write(func(fd uintptr) bool {
+		for {
+			_, err = unix.SendmsgN(int(fd), b, control, s.to, 0)
+			switch {
+			case errors.Is(err, unix.EINTR):
+			case errors.Is(err, unix.EAGAIN):
+				refused += len(b) / size
+				return false
+			default:
+				return true
+			}
+		}
+	})
+	if waitErr != nil {
+		return refused, waitErr
+	}
+	return refused, os.NewSyscallError("sendmsg", err)
+}
+
+// segmentation is the control message that has the kernel cut a buffer into datagrams; nil where there is one only.
+func (s *socket) segmentation(length, size int) []byte {
+	if length == size {
+		return nil
+	}
+	b := make([]byte, unix.CmsgSpace(2))
+	binary.NativeEndian.PutUint16(b[unix.CmsgLen(0):], uint16(size))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(unsafe.SliceData(b)))
+	h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
+	h.SetLen(unix.CmsgLen(2))
+	return b
+}
+
+// receive reads datagrams, as many as the kernel has put together.
+func (s *socket) receive(b []byte) (n, segment int, from netip.AddrPort, err error) {
+	if !s.gro {
+		n, from, err = s.ReadFromUDPAddrPort(b)
+		return n, n, from, err
+	}
+	n, controlled, _, from, err := s.kernel.ReadMsgUDPAddrPort(b, s.control)
+	segment = n
+	for rest := s.control[:controlled]; err == nil && len(rest) >= unix.SizeofCmsghdr; {
+		header, data, more, parseErr := unix.ParseOneSocketControlMessage(rest)
+		if parseErr != nil {
+			break // one datagram then, which the token check will tell
+		}
+		if header.Level == unix.IPPROTO_UDP && header.Type == unix.UDP_GRO && len(data) >= 2 {
+			segment = int(binary.NativeEndian.Uint16(data))
+			if len(data) >= 4 {
+				segment = int(binary.NativeEndian.Uint32(data))
+			}
+		}
+		rest = more
+	}
+	return n, segment, from, err
+}
