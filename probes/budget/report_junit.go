@@ -75,7 +75,7 @@ func (r *Report) WriteJUnit(w io.Writer, p Policy) error {
 	}
 	for i := range r.Verdicts {
 		v := &r.Verdicts[i]
-		c := junitCase{Name: printable(v.Name), Class: "nrprobe.check." + string(v.Against), Time: fmt.Sprintf("%.3f", v.Span.Seconds())}
+		c := junitCase{Name: printable(v.Name), Class: "nrprobe.check." + string(v.Against), Time: fmt.Sprintf("%.3f", r.Elapsed.Seconds()/float64(len(r.Verdicts)))}
 		problem := &junitProblem{Message: printable(v.Reason), Type: string(v.Outcome), Text: printable(v.Criterion.Asks() + "\n" + v.Reason + "\n")}
 		switch {
 		case v.Outcome == Fail || v.Outcome == Inconclusive && p == InconclusiveIsFail && r.Err == nil:
