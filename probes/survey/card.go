@@ -23,7 +23,7 @@ func (r *Report) latencyTable() table {
 			continue
 		}
 		p := r.phase(name)
-		row := []string{p.Label, humanTime(probes.P50.Of(h)), humanTime(probes.P95.Of(h)), humanTime(probes.P99.Of(h)), none, fmt.Sprintf("%.0f", rpm(h)), none}
+		row := []string{p.Label, humanTime(probes.P50.Of(h)), humanTime(probes.P95.Of(h)), humanTime(probes.P99.Of(h)), none, humanCount(rpm(h)), none}
 		if added, ok := r.Figures["added_delay_"+name+"_p50_seconds"]; ok {
 			row[4], row[6] = humanDelay(added), r.Grades[name]
 		}
@@ -46,7 +46,7 @@ func (p *Phase) losses() []string {
 		}
 	}
 	if v, ok := x.Values[probes.Interruption.ValueName(probes.Both, "")]; ok {
-		cells[2] = humanTime(v)
+		cells[2] = humanGap(v)
 	}
 	return cells
 }

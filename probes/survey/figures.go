@@ -27,7 +27,7 @@ RPM, round trips per minute, is 60 s divided by the median round trip of single 
 responsiveness of draft-ietf-ippm-responsiveness, which also counts connection set-up, TLS and HTTP, averages
 over the fastest 95 % and comes out lower: compare RPM with RPM of this command only.
 Rates are what the receiver counted above transport headers, without the ramp; 1 Mbit/s is 1,000,000 bit/s.
-Lost and longest gap are of single packets sent every 10 ms; a gap is the time between two that arrived.`
+Lost and longest gap are of single packets sent every 10 ms; a gap is the time between two that arrived, less 10 ms.`
 
 // letter is the grade for an added delay in seconds.
 func letter(added float64) string {
@@ -58,7 +58,7 @@ func (r *Report) sumUp() {
 			r.Transferred += transferred(x)
 		}
 	}
-	r.Quality &^= probes.LoadConcurrent // of what the survey did itself
+	r.Quality &^= probes.LoadConcurrent | probes.UserStamps // of what the survey did itself
 	r.sumUpLatency()
 	r.sumUpRates()
 	r.sumUpHandshakes()

@@ -18,6 +18,10 @@ import (
 // at most, which no load phase notices.
 const interval = 10 * time.Millisecond
 
+// tail is how much earlier than the load the latency packets beside it end, so that none sees a queue that drains: data was
+// seen to flow so much too late, at most, and a round trip goes by.
+const tail = 250 * time.Millisecond
+
 // job is one run of one probe.
 type job struct {
 	kind, name string
@@ -106,7 +110,7 @@ func (s *Survey) run(ctx context.Context, p phase) Phase {
 	done.Elapsed = time.Since(s.start) - done.Start
 	rtts, rates := s.recent.take()
 	done.rtts = spread(rtts, s.start)
-	done.trace(rates, begun.Sub(s.start))
+	done.trace(rates, begun.Sub(s.start)-rateInterval) // what is seen first is an interval old
 	return done
 }
 
@@ -120,6 +124,7 @@ func (s *Survey) latencyJob(p phase, length time.Duration) job {
 	return job{kind: kindSTAMP, name: p.name, fields: map[string]string{
 		"interval": unit.FormatDuration(interval), "duration": unit.FormatDuration(length), "timeout": "2s",
 		"warmup": strconv.Itoa(int(p.settle / interval)),
+		"stamps": "user", // the queue of the own interface is part of what load does to latency
 	}}
 }
 
@@ -160,7 +165,7 @@ func (s *Survey) runLoad(ctx context.Context, p phase, done *Phase) (begun time.
 		}})
 	})
 	if flow.begun(ctx) {
-		beside := s.latencyJob(p, p.length-p.settle)
+		beside := s.latencyJob(p, p.length-p.settle-tail)
 		beside.wrap = func(probe probes.Probe) probes.Probe { return flow.beside(probe, p.length) }
 		done.add(s.measure(ctx, beside))
 	}

@@ -12,7 +12,7 @@ import (
 // none stands where there is no figure.
 const none = "–"
 
-// humanTime writes seconds as milliseconds, with three digits that mean something; from ten seconds on as seconds.
+// humanTime writes seconds as milliseconds, with three digits that mean something; as seconds from ten on.
 func humanTime(s float64) string {
 	switch ms := math.Abs(s) * 1000; {
 	case ms >= 10_000:
@@ -21,8 +21,30 @@ func humanTime(s float64) string {
 		return fmt.Sprintf("%.0f ms", s*1000)
 	case ms >= 9.995:
 		return fmt.Sprintf("%.1f ms", s*1000)
-	default:
+	case ms >= 0.0995 || ms == 0:
 		return fmt.Sprintf("%.2f ms", s*1000)
+	default:
+		return fmt.Sprintf("%.1f µs", s*1e6)
+	}
+}
+
+// humanGap writes an interruption, of which there may be none.
+func humanGap(s float64) string {
+	if s == 0 {
+		return "none"
+	}
+	return humanTime(s)
+}
+
+// humanCount writes a number of things.
+func humanCount(v float64) string {
+	switch {
+	case v >= 9_999_500:
+		return fmt.Sprintf("%.0f million", v/1e6)
+	case v >= 99_950:
+		return fmt.Sprintf("%.0f,000", v/1e3)
+	default:
+		return fmt.Sprintf("%.0f", v)
 	}
 }
 
