@@ -12,8 +12,7 @@ import (
 var version = "devel"
 
 func main() {
-	// quic-go would tell of a small UDP buffer through the old logger, past --log-level and into --json's company, and only a
-	// privileged sysctl could cure it. An edge device in the field has neither reader nor root for it.
+	// quic-go tells of small UDP buffers through the log package, past --log-level, and only root could make them larger.
 	_ = os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 	os.Exit(cli.Run(cli.Process{
 		Args:      os.Args[1:],

@@ -139,13 +139,8 @@ Exit codes: 0 ok, 1 measured but failed, 2 usage or configuration, 3 check incon
 4 target not reachable, 130 interrupted.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage("unknown command %q%s: see nrprobe --help", args[0], suggest(cmd, args[0]))
-			}
-			return cmd.Help()
-		},
-		Args: cobra.ArbitraryArgs,
+		RunE:          onlyCommands,
+		Args:          cobra.ArbitraryArgs,
 	}
 	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout)
@@ -154,7 +149,7 @@ Exit codes: 0 ok, 1 measured but failed, 2 usage or configuration, 3 check incon
 		return usage("%w: see %s --help", err, cmd.CommandPath())
 	})
 	root.PersistentFlags().String("log-level", "info", "least severe message to log: debug, info, warn or error")
-	root.AddCommand(newTest(p), newProbe(p), newCheck(p), newReflector(p), newAgent(p), newConfig(p), newVersion(p))
+	root.AddCommand(newTest(p), newProbe(p), newReflector(p), newAgent(p), newConfig(p), newVersion(p))
 	root.AddCommand(serverCommands(p)...)
 	return root
 }
@@ -186,9 +181,21 @@ func (p *Process) logger(cmd *cobra.Command) (*slog.Logger, error) {
 // exactArgs is cobra.ExactArgs with an error that says what is missing.
 func exactArgs(what ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != len(what) {
-			return usage("%s takes %d arguments (%s), got %d: see %s --help", cmd.CommandPath(), len(what), strings.Join(what, " "), len(args), cmd.CommandPath())
+		switch {
+		case len(args) == len(what):
+			return nil
+		case len(what) == 0:
+			return usage("%s takes no arguments, got %q: see %[1]s --help", cmd.CommandPath(), args[0])
+		default:
+			return usage("%s wants %s, got %d arguments: see %[1]s --help", cmd.CommandPath(), strings.Join(what, " "), len(args))
 		}
-		return nil
 	}
+}
+
+// onlyCommands is the RunE of a command that does nothing without one of its subcommands.
+func onlyCommands(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("unknown command %q%s: see %s --help", args[0], suggest(cmd, args[0]), cmd.CommandPath())
+	}
+	return cmd.Help()
 }

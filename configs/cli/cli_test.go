@@ -49,8 +49,10 @@ func TestBadInputGetsOneClearError(t *testing.T) {
 	}{
 		{"unknown command", []string{"porbe"}, 2, `unknown command "porbe" (did you mean "probe"?)`},
 		{"unknown kind", []string{"probe", "stmap", "host"}, 2, `unknown probe kind "stmap" (did you mean "stamp"?)`},
+		{"unknown command of config", []string{"config", "chekc"}, 2, `unknown command "chekc" (did you mean "check"?): see nrprobe config --help`},
+		{"arguments too many", []string{"version", "now"}, 2, `nrprobe version takes no arguments, got "now"`},
 		{"no kind", []string{"probe"}, 2, "which kind? one of stamp"},
-		{"no target", []string{"probe", "stamp"}, 2, "nrprobe probe stamp takes 1 arguments (TARGET), got 0"},
+		{"no target", []string{"probe", "stamp"}, 2, "nrprobe probe stamp wants TARGET, got 0 arguments: see nrprobe probe stamp --help"},
 		{"unknown flag", []string{"probe", "stamp", "host", "--cuont", "3"}, 2, "unknown flag: --cuont"},
 		{"wrong unit", []string{"probe", "stamp", "host", "--interval", "10"}, 2, `"10" is not a duration: write it like 10ms, 30s, 1h or 7d`},
 		{"negative interval", []string{"probe", "stamp", "host", "--interval", "-1s"}, 2, "-1s is below the minimum of 1ms"},

@@ -13,8 +13,8 @@ func newConfig(p *Process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
 		Short: "Check configuration files",
-		Args:  exactArgs(),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:  cobra.ArbitraryArgs,
+		RunE:  onlyCommands,
 	}
 	cmd.AddCommand(newConfigCheck(p))
 	return cmd
