@@ -94,6 +94,9 @@ var (
 	// TransferTime ends earlier where only a part of the body is wanted.
 	TransferTime = &Metric{Stem: "transfer", Unit: Seconds, Name: "transfer_seconds", Type: Distribution, Plain: true,
 		Help: "Time from first to last byte of the response.", Source: "nrprobe"}
+	// AnswerTime includes what the server needs to find the answer. The connection, where there is one, stands already.
+	AnswerTime = &Metric{Stem: "answer", Unit: Seconds, Name: "answer_seconds", Type: Distribution, Plain: true,
+		Help: "Time from a query to the whole answer.", Source: "RFC 8912 section 6"}
 
 	// Goodput is what the receiver counted, above transport headers.
 	Goodput = &Metric{Stem: "goodput", Unit: BytesPerSecond, Name: "goodput_bytes_per_second", Type: Gauge, Directed: true,
@@ -155,7 +158,7 @@ func Vocabulary() []*Metric {
 		PacketsSent, PacketsReceived, PacketsLost, PacketsLate, PacketsRecovered, PacketsDuplicated, PacketsReordered, ReorderExtent, Jitter,
 		PacketsRefused, PacketsSkipped, CongestionMarked,
 		LossRatio, LossBurst, Interruption,
-		ResolveTime, ConnectTime, HandshakeTime, ResumedTime, FirstByteTime, TransferTime,
+		ResolveTime, ConnectTime, HandshakeTime, ResumedTime, FirstByteTime, TransferTime, AnswerTime,
 		Goodput, IntervalRate, Ramp, IPCapacity, IPCapacityError, Transferred, Retransmitted, TCPEfficiency, BufferDelay,
 		TransportRTT, TransportMinRTT, TransportLost, CongestionWindow,
 		Responsiveness,

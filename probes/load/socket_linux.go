@@ -40,6 +40,7 @@ func fromInfo(i *unix.TCPInfo, congestionControl string) State {
 		Retransmitted:      int64(i.Total_retrans),
 		SentBytes:          int64(i.Bytes_sent),
 		RetransmittedBytes: int64(i.Bytes_retrans),
+		AckedBytes:         int64(i.Bytes_acked),
 		Busy:               time.Duration(i.Busy_time) * time.Microsecond,
 		ReceiveWindow:      time.Duration(i.Rwnd_limited) * time.Microsecond,
 		SendBuffer:         time.Duration(i.Sndbuf_limited) * time.Microsecond,

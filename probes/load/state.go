@@ -24,6 +24,8 @@ type State struct {
 	Retransmitted      int64 `json:"retransmitted,omitempty"`
 	SentBytes          int64 `json:"sent_bytes,omitempty"`
 	RetransmittedBytes int64 `json:"retransmitted_bytes,omitempty"`
+	// AckedBytes is the payload that the receiver's kernel has acknowledged.
+	AckedBytes int64 `json:"-"`
 	// Busy is how long there was something to send, and of that ReceiveWindow and SendBuffer how long the peer's window
 	// and the own buffer held it up.
 	Busy          time.Duration `json:"busy,omitempty"`
@@ -46,6 +48,7 @@ func (s *State) Add(one State) {
 	s.Retransmitted += one.Retransmitted
 	s.SentBytes += one.SentBytes
 	s.RetransmittedBytes += one.RetransmittedBytes
+	s.AckedBytes += one.AckedBytes
 	s.Busy += one.Busy
 	s.ReceiveWindow += one.ReceiveWindow
 	s.SendBuffer += one.SendBuffer
