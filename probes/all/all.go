@@ -8,6 +8,7 @@ import (
 	"github.com/nrprobe/nrprobe/configs/catalog"
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/capacity"
+	"github.com/nrprobe/nrprobe/probes/dns"
 	"github.com/nrprobe/nrprobe/probes/farend"
 	"github.com/nrprobe/nrprobe/probes/http"
 	"github.com/nrprobe/nrprobe/probes/icmp"
@@ -25,6 +26,7 @@ func Kinds() catalog.Catalog[probes.Kind] {
 		tcp.Kind(),
 		quic.Kind(),
 		http.Kind(),
+		dns.Kind(),
 		throughput.Kind(),
 		capacity.Kind(),
 	)

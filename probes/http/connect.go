@@ -166,7 +166,7 @@ func (m *run) connectQUIC(ctx context.Context, t probes.Target, to netip.AddrPor
 	conf.NextProtos = []string{http3.NextProtoH3}
 	start := time.Now()
 	c, err := transport.Dial(ctx, net.UDPAddrFromAddrPort(to), conf, &quicgo.Config{
-		HandshakeIdleTimeout: m.config.RequestTimeout,
+		HandshakeIdleTimeout: 2 * m.config.RequestTimeout, // ctx ends it before
 		MaxIdleTimeout:       m.config.RequestTimeout + m.config.Interval,
 	})
 	if err != nil {

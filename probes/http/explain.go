@@ -30,7 +30,10 @@ const remedy = "a server that no public authority vouches for is accepted with a
 // explain says what an error means to whoever measures: what was being done, and whose fault it is. ctx is that of the
 // request.
 func (m *run) explain(ctx context.Context, doing string, err error) error {
-	outcome := probes.Classify(err)
+	outcome, ofQUIC := quicOutcome(err)
+	if !ofQUIC {
+		outcome = probes.Classify(err)
+	}
 	record, noTLS := errors.AsType[tls.RecordHeaderError](err)
 	_, failure := errors.AsType[*probes.Failure](err)
 	switch {
@@ -42,13 +45,12 @@ func (m *run) explain(ctx context.Context, doing string, err error) error {
 		return probes.Fail(probes.Invalid, "%s: it answers with something that is not TLS (%q): is that a port for https?", doing, record.RecordHeader[:])
 	case outcome == probes.Auth:
 		return probes.Fail(probes.Auth, "%s: %w: %s", doing, err, remedy)
+	case ofQUIC:
+		return probes.Fail(outcome, "%s: %w", doing, err)
 	case closedByPeer(err):
 		return probes.Fail(probes.Refused, "%s: it closed the connection before the answer was complete: %w", doing, err)
 	case outcome != probes.Error:
 		return fmt.Errorf("%s: %w", doing, err)
-	}
-	if outcome, ok := quicOutcome(err); ok {
-		return probes.Fail(outcome, "%s: %w", doing, err)
 	}
 	if remote, ok := errors.AsType[*net.OpError](err); ok && remote.Op == "remote error" { // a TLS alert
 		if strings.Contains(remote.Error(), "certificate") {
