@@ -204,6 +204,10 @@ func (k *clerk) judge(w *window, far peer) {
 	if (total.behind+total.skipped)*100 > total.sent+total.skipped {
 		k.rec.Flag(probes.ScheduleLate)
 	}
+	if w.slept >= time.Second {
+		k.rec.Flag(probes.Suspended)
+		k.rec.Note("slept", w.slept.String())
+	}
 	if w.stepped != 0 {
 		k.rec.Flag(probes.ClockStepped)
 		k.rec.Event(probes.Event{Time: time.Unix(0, w.epoch+int64(w.start)), Type: probes.ClockStep, Detail: "by " + w.stepped.String()})

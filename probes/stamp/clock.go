@@ -11,12 +11,14 @@ type sessionClock struct {
 	began time.Time
 	first int64        // the first epoch
 	known atomic.Int64 // the present epoch, see epoch
+	slept atomic.Int64 // how long the host has slept in all, when it was last asked
 }
 
 func newSessionClock() *sessionClock {
 	c := &sessionClock{began: time.Now()}
 	c.first = c.measure()
 	c.known.Store(c.first)
+	c.slept.Store(int64(hostSlept()))
 	return c
 }
 
@@ -67,14 +69,27 @@ func (s clockState) estimate() errorEstimate {
 // monotonic clock along with it; what is left is the error of reading them.
 const clockStep = time.Millisecond
 
-// check reckons the epoch again and returns it, and by how much the wall clock was set since the last time. Without a
-// step the epoch stays exactly the same, so that windows join without a seam.
-func (c *sessionClock) check() (epoch int64, by time.Duration) {
-	known := c.epoch()
-	epoch = c.measure()
-	if by = time.Duration(epoch - known); by.Abs() < clockStep {
-		return known, 0
+// disturbance is what can happen to the clocks during a window.
+type disturbance struct {
+	stepped time.Duration // by how much the wall clock was set
+	slept   time.Duration // how long the host was suspended, which stops the monotonic clock
+}
+
+// check reckons the epoch again and says what happened since the last time. Without a step the epoch stays exactly the
+// same, so that windows join without a seam.
+func (c *sessionClock) check() disturbance {
+	var d disturbance
+	slept := hostSlept()
+	d.slept = slept - time.Duration(c.slept.Swap(int64(slept)))
+	epoch := c.measure()
+	by := time.Duration(epoch - c.epoch())
+	if by.Abs() < clockStep {
+		return d
 	}
 	c.known.Store(epoch)
-	return epoch, by
+	// The wall clock goes on while the host sleeps; only what it moved beyond that is a step.
+	if by -= d.slept; by.Abs() >= clockStep {
+		d.stepped = by
+	}
+	return d
 }

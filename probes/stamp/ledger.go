@@ -69,6 +69,15 @@ func (l *ledger) open(w *window) {
 	l.windows = append(l.windows, w)
 }
 
+// disturb takes down what happened to the clocks in the window that is being sent into, before the next one is opened.
+func (l *ledger) disturb(d disturbance) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.windows) > 0 {
+		l.windows[len(l.windows)-1].disturbance = d
+	}
+}
+
 // latest is the window that is being sent into. Only the sender, who opens windows, may call it.
 func (l *ledger) latest() *window {
 	l.mu.Lock()

@@ -101,7 +101,7 @@ func (m *measurement) account(ctx context.Context) error {
 		if settled {
 			w, follower := m.ledger.takeOut(now)
 			if w.final = m.config.Window == 0; w.final {
-				_, w.stepped = m.clock.check()
+				w.disturbance = m.clock.check()
 			}
 			if m.clerk.take(w, follower, forever, true) {
 				return nil

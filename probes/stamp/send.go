@@ -73,7 +73,8 @@ func (m *measurement) open(start time.Duration) {
 		w.epoch = m.clock.epoch()
 	} else {
 		w.end = m.windowEnd(start)
-		w.epoch, w.stepped = m.clock.check()
+		m.ledger.disturb(m.clock.check())
+		w.epoch = m.clock.epoch()
 	}
 	w.estimate = m.state.estimate()
 	m.template.estimate = w.estimate

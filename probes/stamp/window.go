@@ -60,7 +60,6 @@ type window struct {
 	start, end time.Duration // [start, end) of session time; end is forever in a one-shot run
 	epoch      int64         // wall clock at session time 0 for the stamps of this window
 	estimate   errorEstimate // of our clock
-	stepped    time.Duration // by how much the wall clock was set before the window was opened, or in a one-shot run before its end
 	counted    bool          // false for warm-up and what is sent after the end to settle the rest
 	final      bool          // nothing counted comes after it
 	first      uint64        // sequence number of records[0]
@@ -70,6 +69,7 @@ type window struct {
 	overtaken  int     // packets recovered from earlier windows after later ones had come
 	open       int     // records that are not final
 	tally
+	disturbance
 	shown counts // of tallies handed on before
 }
 
