@@ -23,13 +23,14 @@ const (
 	Auth        Outcome = "auth"        // a key, token or certificate was not accepted, by either side
 	Busy        Outcome = "busy"        // the far end asked to come back later
 	Invalid     Outcome = "invalid"     // the far end spoke, and what it said makes no sense
+	OverPlan    Outcome = "over_plan"   // not begun: the data plan has no room for it
 	Canceled    Outcome = "canceled"    // the user or a shutdown ended it
 	Error       Outcome = "error"       // anything else, a panic included
 )
 
 // Outcomes lists all outcomes.
 func Outcomes() []Outcome {
-	return []Outcome{OK, Timeout, Refused, Unreachable, Auth, Busy, Invalid, Canceled, Error}
+	return []Outcome{OK, Timeout, Refused, Unreachable, Auth, Busy, Invalid, OverPlan, Canceled, Error}
 }
 
 // Failure is an error that knows its outcome. Probes wrap errors in it where Classify could not tell.

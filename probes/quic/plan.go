@@ -1,0 +1,37 @@
+package quic
+
+import (
+	"github.com/nrprobe/nrprobe/configs/unit"
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// What a run takes beside its datagrams, in bytes. A handshake is padded both ways (RFC 9000 section 14.1) and carries the
+// certificates of the far end, of which a chain has some kB; a resumed one has none. Each part is sent again at most once.
+const (
+	handshakeBytes = 12_000
+	resumedBytes   = 8_000
+	packetOverhead = probes.HeaderUDP + 40 // short header, authentication tag, frames
+)
+
+// datagramBytes is what one datagram takes: a packet each way and an acknowledgement each way.
+func (c *Config) datagramBytes() unit.Bytes { return unit.Bytes(2*c.Size + 4*packetOverhead) }
+
+// beside is what the connections take.
+func (c *Config) beside() unit.Bytes {
+	n := unit.Bytes(probes.LookupBytes + handshakeBytes)
+	if c.Resume {
+		n += resumedBytes
+	}
+	return n
+}
+
+// WorstCase implements probes.Priced. Datagrams are not sent again.
+func (c *Config) WorstCase() unit.Bytes {
+	return 2*c.beside() + unit.Bytes(c.Count)*c.datagramBytes()
+}
+
+// Spent implements probes.Metered.
+func (c *Config) Spent(r *probes.Result) unit.Bytes {
+	sent := unit.Bytes(r.Values[probes.PacketsSent.ValueName(probes.Both, "")])
+	return c.beside() + sent*c.datagramBytes()
+}
