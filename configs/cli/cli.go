@@ -149,7 +149,7 @@ Exit codes: 0 ok, 1 measured but failed, 2 usage or configuration, 3 check incon
 		return usage("%w: see %s --help", err, cmd.CommandPath())
 	})
 	root.PersistentFlags().String("log-level", "info", "least severe message to log: debug, info, warn or error")
-	root.AddCommand(newTest(p), newProbe(p), newReflector(p), newAgent(p), newConfig(p), newVersion(p))
+	root.AddCommand(newTest(p), newProbe(p), newCheck(p), newReflector(p), newAgent(p), newConfig(p), newVersion(p))
 	root.AddCommand(serverCommands(p)...)
 	return root
 }

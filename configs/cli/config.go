@@ -48,7 +48,7 @@ The role is told by the file's keys; --role says it outright. Nothing is started
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&wanted, "role", "", "what the file is for: agent, reflector, collector")
+	cmd.Flags().StringVar(&wanted, "role", "", "what the file is for: agent, reflector, collector, budgets")
 	return cmd
 }
 
@@ -57,6 +57,7 @@ func roleOf(path, wanted string) (role, error) {
 	list := append([]role{
 		{"agent", []string{"agent", "probes", "uplink", "outbox", "plan"}, checkAgent},
 		{"reflector", []string{"stamp", "streams", "tls", "data"}, checkReflector},
+		{"budgets", []string{"budgets"}, checkBudgets},
 	}, serverRoles()...)
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -70,7 +71,7 @@ func roleOf(path, wanted string) (role, error) {
 		}
 	}
 	if wanted != "" {
-		return role{}, usage("--role %q is not one of agent, reflector, collector", wanted)
+		return role{}, usage("--role %q is not one of agent, reflector, collector, budgets", wanted)
 	}
 	if len(keys) == 0 {
 		return list[0], nil
