@@ -1,6 +1,7 @@
 package capacity
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -150,13 +151,7 @@ func (r *run) meet(ctx context.Context) error {
 		}
 		select {
 		case m, ok := <-r.control.in:
-			if ok && m.Start != nil {
-				return nil
-			}
-			if ok {
-				return errors.Join(m.refusal(), r.control.outOfTurn())
-			}
-			return context.Cause(ctx)
+			return r.started(ctx, m, ok)
 		default:
 		}
 		if ctx.Err() != nil {
@@ -164,6 +159,19 @@ func (r *run) meet(ctx context.Context) error {
 		}
 	}
 	return probes.Fail(probes.Timeout, "UDP port %d of %s does not answer within %v: is UDP let through to it?", r.socket.peer.Port(), r.socket.peer.Addr(), patience)
+}
+
+// started says whether what came on the control connection is the word to begin.
+func (r *run) started(ctx context.Context, m message, ok bool) error {
+	switch {
+	case !ok:
+		return context.Cause(ctx)
+	case m.Start != nil:
+		return nil
+	case m.Refused != nil:
+		return m.refusal()
+	}
+	return r.control.outOfTurn()
 }
 
 // receive counts what the far end sends.
@@ -241,21 +249,17 @@ func (r *run) patient(ctx context.Context, heard <-chan struct{}) {
 // listen takes in the far end's reports up to the final one, which ends sending when it comes early.
 func (r *run) listen(ctx context.Context, ended context.CancelCauseFunc) {
 	for {
-		select {
-		case m, ok := <-r.control.in:
-			switch {
-			case !ok:
-				return
-			case m.Report == nil:
-				ended(errors.Join(m.refusal(), r.control.outOfTurn()))
-				return
-			}
-			r.progress(*m.Report)
-			if m.Report.Final {
-				ended(errOver)
-				return
-			}
-		case <-ctx.Done():
+		m, ok := r.control.receive(ctx)
+		if !ok {
+			return
+		}
+		if m.Report == nil {
+			ended(cmp.Or(m.refusal(), r.control.outOfTurn()))
+			return
+		}
+		r.progress(*m.Report)
+		if m.Report.Final {
+			ended(errOver)
 			return
 		}
 	}

@@ -42,7 +42,7 @@ func (c *control) say(m message) error {
 // read hands on what comes until ctx ends or the connection does, and then ends the session with the reason.
 // Liveness: it returns once ctx ends, which interrupts reading and handing on alike.
 func (c *control) read(ctx context.Context, end context.CancelCauseFunc) {
-	defer close(c.in)
+	defer close(c.in) // behind the reason for it
 	defer load.Interruptible(ctx, c.conn)()
 	for {
 		m, err := readMessage(c.conn)
@@ -66,28 +66,32 @@ func (c *control) broken(err error) error {
 	return probes.Fail(probes.Error, "%s closed the session: %w", c.conn.RemoteAddr(), err)
 }
 
-// next waits for a message.
-func (c *control) next(ctx context.Context) (message, error) {
-	wait := time.NewTimer(patience)
-	defer wait.Stop()
+// receive waits for a message; ok is false when none comes any more or ctx has ended. What was said before the end comes
+// before it.
+func (c *control) receive(ctx context.Context) (m message, ok bool) {
 	select {
-	case m, ok := <-c.in:
-		if ok {
-			return m, m.refusal()
-		}
-		return m, context.Cause(ctx)
+	case m, ok = <-c.in:
+		return m, ok
 	case <-ctx.Done():
-		select {
-		case m, ok := <-c.in: // what was said before the end
-			if ok {
-				return m, m.refusal()
-			}
-		default:
-		}
-		return message{}, context.Cause(ctx)
-	case <-wait.C:
-		return message{}, probes.Fail(probes.Timeout, "%s has sent nothing for %v", c.conn.RemoteAddr(), patience)
 	}
+	select {
+	case m, ok = <-c.in:
+		return m, ok
+	default:
+		return m, false
+	}
+}
+
+// next waits for a message, and no longer than patience.
+func (c *control) next(ctx context.Context) (message, error) {
+	waiting, cancel := context.WithTimeoutCause(ctx, patience, probes.Fail(probes.Timeout, "%s has sent nothing for %v", c.conn.RemoteAddr(), patience))
+	defer cancel()
+	m, ok := c.receive(waiting)
+	if !ok {
+		<-waiting.Done() // the reader ends the session behind its last message
+		return m, context.Cause(waiting)
+	}
+	return m, m.refusal()
 }
 
 // goodbye waits until the other end, which has been told the last word, closes the connection: closing it first could

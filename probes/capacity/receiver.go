@@ -111,6 +111,8 @@ func (r *receiver) over(now time.Time, stop string) (string, bool) {
 		return byNoLoad, true
 	case r.sent < 0 && !r.first.IsZero() && now.Sub(r.first) > r.plan.Duration+startLimit:
 		return byDuration, true // the sender does not keep to what was agreed on
+	case r.plan.MaxBytes > 0 && r.tally.received*int64(r.wire()) > r.plan.MaxBytes:
+		return byMaxBytes, true
 	}
 	return "", false
 }

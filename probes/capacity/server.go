@@ -199,7 +199,7 @@ func serveUp(ctx context.Context, control *control, l link) error {
 	stop()
 	watch.Wait()
 	p := r.final(reason)
-	if err := errors.Join(broken, control.say(message{Report: &p})); err != nil {
+	if err := errors.Join(broken, control.say(message{Report: &p})); err != nil || reason == byNoLoad {
 		return err
 	}
 	control.goodbye(ctx)
@@ -209,16 +209,12 @@ func serveUp(ctx context.Context, control *control, l link) error {
 // relayDone hands on the sender's last word.
 func (c *control) relayDone(ctx context.Context, finished chan<- done) {
 	for {
-		select {
-		case m, ok := <-c.in:
-			if !ok {
-				return
-			}
-			if m.Done != nil {
-				finished <- *m.Done
-				return
-			}
-		case <-ctx.Done():
+		m, ok := c.receive(ctx)
+		if !ok {
+			return
+		}
+		if m.Done != nil {
+			finished <- *m.Done
 			return
 		}
 	}
@@ -237,7 +233,7 @@ func serveDown(ctx context.Context, control *control, l link) error {
 	if err != nil {
 		return err
 	}
-	if err := control.say(message{Done: &d}); err != nil {
+	if err := control.say(message{Done: &d}); err != nil || d.Stop == byNoFeedback {
 		return err
 	}
 	control.goodbye(ctx)
