@@ -323,12 +323,29 @@ func TestEachRunHasItsOwnIdentifier(t *testing.T) {
 	}
 }
 
+func TestWhatIsOnItsWayAtACancelIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := probes.NewRecorder()
+		tally := newTally(r, time.Second)
+		for i := range 4 { // at 0, 600 ms, 1.2 s and 1.8 s, of 2.4 s
+			tally.begin(time.Duration(i) * 600 * time.Millisecond)
+			tally.left(i, nil)
+			time.Sleep(600 * time.Millisecond)
+		}
+		tally.account(false)
+		v := r.Snapshot().Values
+		if v["packets_sent"] != 4 || v["packets_lost"] != 3 || v["loss_ratio"] != 0.75 {
+			t.Errorf("values: %v", v)
+		}
+	})
+}
+
 func TestChangesOfTTLAreNoted(t *testing.T) {
 	r := probes.NewRecorder()
 	tally := newTally(r, time.Second)
-	for _, ttl := range []int{57, 57, 0, 55, 57} {
-		number, stamp := tally.begin()
-		tally.arrived(number, stamp, probes.ICMPArrival{TTL: ttl, Time: time.Now()})
+	for i, ttl := range []int{57, 57, 0, 55, 57} {
+		tally.begin(0)
+		tally.arrived(uint64(i), 0, probes.ICMPArrival{TTL: ttl, Time: time.Now()})
 	}
 	if got := r.Snapshot().Info["ttl"]; got != "57,55" {
 		t.Errorf("noted %q", got)

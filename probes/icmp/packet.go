@@ -15,8 +15,8 @@ import (
 //	0        8        16       24           size
 //	| token  | number | stamp  | zero bytes |
 //
-// The token is random and the same for one run, the number counts from 0, and the stamp is the time since the start of
-// the run in nanoseconds. All are big endian.
+// The token is random and the same for one run, the number counts from 0, and the stamp is when the packet was planned to
+// leave, since the start of the run and in nanoseconds: the time at which it did is not known when it is made. All are big endian.
 const (
 	numberAt   = 8
 	stampAt    = 16

@@ -84,7 +84,7 @@ func (p *probe) exchange(ctx context.Context, r *probes.Recorder, c probes.ICMPC
 	}
 	_ = c.SetReadDeadline(time.Unix(1, 0)) // a socket that refuses is closed already, which ends the reading too
 	wg.Wait()
-	sent, received, strange := t.account()
+	sent, received, strange := t.account(ctx.Err() == nil)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -101,21 +101,23 @@ func (p *probe) exchange(ctx context.Context, r *probes.Recorder, c probes.ICMPC
 	}
 }
 
-// send returns the last refusal of the kernel.
+// send returns the last refusal of the kernel. Each message is made before the wait for its time, and everything else
+// comes behind its departure, so that nothing stands between the stamp and the kernel.
 func (p *probe) send(ctx context.Context, c probes.ICMPConn, s *session, t *tally) error {
 	var last error
 	for i := range p.config.Count {
-		planned := t.start.Add(time.Duration(i) * p.config.Interval)
-		if waitUntil(ctx, planned) != nil {
+		planned := time.Duration(i) * p.config.Interval
+		message, err := s.request(uint64(i), planned)
+		if err != nil {
+			return err
+		}
+		if waitUntil(ctx, t.start.Add(planned)) != nil {
 			return last // exchange asks the context itself
 		}
-		number, at := t.begin()
-		t.r.ObserveDuration(probes.ScheduleError, probes.Both, t.start.Add(at).Sub(planned))
-		message, err := s.request(number, at)
-		if err == nil {
-			err = write(c, message)
-		}
-		t.left(number, err)
+		at := t.begin(planned)
+		err = write(c, message)
+		t.left(i, err)
+		t.r.ObserveDuration(probes.ScheduleError, probes.Both, at-planned)
 		if err != nil {
 			last = err
 		}

@@ -29,7 +29,8 @@ type tally struct {
 
 // packet is one of them, by its number.
 type packet struct {
-	at       time.Duration // since the start
+	planned  time.Duration // since the start; the stamp that the packet carries
+	at       time.Duration // when it left
 	refused  bool          // by the own kernel
 	received bool
 }
@@ -38,17 +39,18 @@ func newTally(r *probes.Recorder, late time.Duration) *tally {
 	return &tally{r: r, late: late, done: make(chan struct{}), start: time.Now(), highest: -1}
 }
 
-// begin gives the next packet its number and the time at which it leaves.
-func (t *tally) begin() (number uint64, at time.Duration) {
+// begin takes down that the next packet leaves now, and returns when that is.
+func (t *tally) begin(planned time.Duration) (at time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.packets = append(t.packets, packet{planned: planned})
 	at = time.Since(t.start)
-	t.packets = append(t.packets, packet{at: at})
-	return uint64(len(t.packets) - 1), at
+	t.packets[len(t.packets)-1].at = at
+	return at
 }
 
 // left takes down whether the kernel accepted a packet.
-func (t *tally) left(number uint64, err error) {
+func (t *tally) left(number int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil {
@@ -79,7 +81,7 @@ func (t *tally) closeLocked() {
 func (t *tally) arrived(number uint64, stamp time.Duration, a probes.ICMPArrival) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if number >= uint64(len(t.packets)) || t.packets[number].at != stamp {
+	if number >= uint64(len(t.packets)) || t.packets[number].planned != stamp {
 		t.strange++
 		return
 	}
@@ -119,13 +121,15 @@ func (t *tally) odd() {
 	t.strange++
 }
 
-// account takes down the sums when all is over, and returns them.
-func (t *tally) account() (sent, received, strange int) {
+// account takes down the sums when all is over, and returns them. Where the run was cut short, packets that were still
+// on their way are not lost.
+func (t *tally) account(whole bool) (sent, received, strange int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	lost := 0
+	now := time.Since(t.start)
 	for _, p := range t.packets {
-		if !p.received && !p.refused {
+		if !p.received && !p.refused && (whole || now-p.at > t.late) {
 			lost++
 		}
 	}
