@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/agent/outbox"
+	"github.com/nrprobe/nrprobe/agent/plan"
 	"github.com/nrprobe/nrprobe/agent/radio"
 	"github.com/nrprobe/nrprobe/agent/schedule"
 	"github.com/nrprobe/nrprobe/agent/uplink"
@@ -66,6 +67,7 @@ type Agent struct {
 	runner *probes.Runner
 	lanes  *schedule.Lanes
 	clock  *clock
+	plan   *plan.Plan
 	series *series.Set
 	health *health
 	ready  chan struct{}
@@ -94,6 +96,7 @@ func New(c *Config, d Deps) (*Agent, error) {
 	}
 	a.runner = &probes.Runner{Agent: c.Agent.Name, Boot: cmp.Or(d.Boot, newBoot()), Radio: radio.Func(d.Radio).Sample}
 	a.config.Store(c)
+	a.plan = a.newPlan(c)
 	a.health = newHealth(a)
 	jobs, err := a.build(c)
 	if err != nil {
@@ -128,9 +131,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	pages.Go(func() { cancel(page.serve()) })
 	c := a.config.Load()
 	a.log.Info("measuring", "agent", c.Agent.Name, "probes", len(c.Probes), "metrics", a.MetricsAddr(), "uplink", c.Uplink.URL)
-	if len(c.Plan) > 0 {
-		a.log.Warn("the data plan is written down but not enforced yet: choose every, and the sizes of load tests, to fit it")
-	}
 	err = a.session(ctx, a.measure)
 	page.close()
 	pages.Wait()
@@ -171,8 +171,14 @@ func (l *LeftBehind) Error() string {
 // Unwrap gives errors.Is and errors.As what is inside.
 func (l *LeftBehind) Unwrap() error { return l.Err }
 
-// session opens the outbox, lets produce measure until it returns, and delivers the rest.
+// session opens the outbox and the data plan, lets produce measure until it returns, and delivers the rest.
 func (a *Agent) session(ctx context.Context, produce func(context.Context)) error {
+	a.plan.Load()
+	counting, counted := context.WithCancel(context.WithoutCancel(ctx))
+	var counter sync.WaitGroup
+	counter.Go(func() { _ = a.plan.Run(counting) }) // its failures are in the log
+	defer counter.Wait()
+	defer counted()
 	box := a.openOutbox()
 	hard, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer giveUp(nil)

@@ -11,34 +11,28 @@ import (
 	"unicode"
 
 	"github.com/nrprobe/nrprobe/agent/outbox"
+	"github.com/nrprobe/nrprobe/agent/plan"
 	"github.com/nrprobe/nrprobe/agent/uplink"
 	"github.com/nrprobe/nrprobe/configs"
 	"github.com/nrprobe/nrprobe/configs/catalog"
-	"github.com/nrprobe/nrprobe/configs/unit"
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/wire"
 )
 
 // Config is all that agent.yaml says.
 type Config struct {
-	Agent   Identity         `yaml:"agent" help:"who measures"`
-	Probes  []Probe          `yaml:"probes" help:"what is measured, how often and against whom"`
-	Plan    map[string]Limit `yaml:"plan" help:"how much data each interface may use"`
-	Outbox  outbox.Config    `yaml:"outbox" help:"where results wait for delivery"`
-	Uplink  uplink.Config    `yaml:"uplink" help:"where results are delivered to"`
-	Metrics Metrics          `yaml:"metrics" help:"the agent's own page and /metrics"`
+	Agent   Identity              `yaml:"agent" help:"who measures"`
+	Probes  []Probe               `yaml:"probes" help:"what is measured, how often and against whom"`
+	Plan    map[string]plan.Limit `yaml:"plan" help:"how much data each interface may use; the one without a name is the default route"`
+	Outbox  outbox.Config         `yaml:"outbox" help:"where results wait for delivery"`
+	Uplink  uplink.Config         `yaml:"uplink" help:"where results are delivered to"`
+	Metrics Metrics               `yaml:"metrics" help:"the agent's own page and /metrics"`
 }
 
 // Identity is the section "agent".
 type Identity struct {
 	Name   string            `yaml:"name" help:"name of this agent, distinct in the fleet; the host's name when empty"`
 	Labels map[string]string `yaml:"labels" help:"labels of every result: site, operator, slice, dnn, ..."`
-}
-
-// Limit is the data that one interface may use, both directions together.
-type Limit struct {
-	PerDay   unit.Bytes `yaml:"per_day" help:"data a day"`
-	PerMonth unit.Bytes `yaml:"per_month" help:"data a calendar month"`
 }
 
 // Metrics is the section "metrics".
@@ -100,6 +94,7 @@ func (d *document) Validate(r *configs.Report, at configs.At) {
 	if len(d.Probes) == 0 {
 		r.Problem(at, "probes", "is empty: list at least one probe with name, kind and target")
 	}
+	d.checkPlan(r, d.Entries.kinds)
 }
 
 // Validate implements configs.Validator.
@@ -108,16 +103,6 @@ func (i *Identity) Validate(r *configs.Report, at configs.At) {
 		r.Problem(at, "name", fmt.Sprintf("%q is no name: want 1 to 64 visible characters without spaces", i.Name))
 	}
 	checkLabels(r, at, i.Labels)
-}
-
-// Validate implements configs.Validator.
-func (l *Limit) Validate(r *configs.Report, at configs.At) {
-	switch {
-	case l.PerDay == 0 && l.PerMonth == 0:
-		r.Problem(at, "", "limits nothing: give per_day or per_month, or leave the interface out")
-	case l.PerMonth != 0 && l.PerDay > l.PerMonth:
-		r.Problem(at, "per_day", fmt.Sprintf("%v a day is more than the %v a month", l.PerDay, l.PerMonth))
-	}
 }
 
 // Validate implements configs.Validator.

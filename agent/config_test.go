@@ -23,7 +23,7 @@ func TestConfigHasDefaults(t *testing.T) {
 agent: {name: van-07, labels: {site: "${SITE}", operator: op1}}
 probes:
   - {name: a, kind: ping, target: "reflector.example"}
-  - {name: b, kind: load, target: "reflector.example:99", interface: wwan0, ip_family: 6, takes: 10s}
+  - {name: b, kind: load, target: "reflector.example:99", interface: wwan0, ip_family: 6, takes: 10s, max_bytes: 1MB}
   - {name: c, kind: stream, target: "2001:db8::1", window: 5s, labels: {slice: embb}}
   - {name: d, kind: ping, target: "192.0.2.1", every: 5m, timeout: 20s}
 plan: {wwan0: {per_month: 20GB, per_day: 1GB}}

@@ -10,6 +10,7 @@ import (
 	"github.com/nrprobe/nrprobe/agent/outbox"
 	"github.com/nrprobe/nrprobe/agent/uplink"
 	"github.com/nrprobe/nrprobe/configs"
+	"github.com/nrprobe/nrprobe/configs/unit"
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/trust"
 )
@@ -39,6 +40,7 @@ func (a *Agent) newUplink(c *Config, box *outbox.Outbox) (*uplink.Uplink, error)
 	if err != nil {
 		return nil, fmt.Errorf("uplink.interface: %w", err)
 	}
+	network = metered{network, func(n unit.Bytes) { a.plan.Charge(c.Uplink.Interface, n) }}
 	return uplink.New(c.Uplink, box, uplink.Options{Token: token, TLS: verify, Network: network, Version: a.deps.Version, Log: a.log}), nil
 }
 

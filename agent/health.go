@@ -56,6 +56,7 @@ func (h *health) Collect(ch chan<- prometheus.Metric) {
 	m.gauge("info", "The agent's name, this start of it, and its version; the value is 1.", 1,
 		"agent", h.agent.runner.Agent, "boot", h.agent.runner.Boot, "version", h.agent.deps.Version)
 	h.collectOwn(m)
+	h.collectPlan(m)
 	h.collectOutbox(m)
 	h.collectUplink(m)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/configs/catalog"
+	"github.com/nrprobe/nrprobe/configs/unit"
 	"github.com/nrprobe/nrprobe/probes"
 )
 
@@ -19,8 +20,13 @@ type fakeConfig struct {
 	Window time.Duration `yaml:"window" help:"length of a window" min:"1s" max:"1h"`
 	Fails  bool          `yaml:"fails" help:"whether it fails"`
 	Limit  time.Duration `yaml:"limit" help:"when a run is ended" min:"1s" max:"2h"`
+	Moves  unit.Bytes    `yaml:"moves" help:"data that a run counts as received"`
+	Max    unit.Bytes    `yaml:"max_bytes" help:"data that a run or a window takes at most"`
 	ends   bool
 }
+
+// WorstCase implements probes.Priced.
+func (c *fakeConfig) WorstCase() unit.Bytes { return c.Max }
 
 // Timeout implements probes.Config.
 func (c *fakeConfig) Timeout() time.Duration {
@@ -69,6 +75,9 @@ func (d *diary) buildRun(c fakeConfig, env probes.Env, target probes.Target) (pr
 	return probes.ProbeFunc(func(ctx context.Context, r *probes.Recorder) error {
 		defer d.write(target.Host, time.Now())
 		r.ObserveDuration(probes.RTT, probes.Both, 20*time.Millisecond)
+		if c.Moves > 0 {
+			r.Add(probes.Transferred, probes.Down, float64(c.Moves))
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

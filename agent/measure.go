@@ -16,6 +16,7 @@ import (
 // job is one probe of the configuration, built.
 type job struct {
 	entry Probe
+	kind  probes.Kind
 	pass  schedule.Pass
 	run   probes.Job
 }
@@ -66,18 +67,18 @@ func (a *Agent) buildOne(p Probe) (job, error) {
 	if err != nil {
 		return job{}, err
 	}
-	return job{entry: p, pass: p.pass(kind), run: probes.Job{
+	return job{entry: p, kind: kind, pass: p.pass(kind), run: probes.Job{
 		Kind: p.Kind, Name: p.Name, Target: target.Text, Timeout: p.timeout(kind), Probe: yielding{measured},
 	}}, nil
 }
 
-// yielding ends a window that made room for a load test as a good one, only shorter.
+// yielding ends a window that made room for a load test, or ended with the data plan, as a good one, only shorter.
 type yielding struct{ probe probes.Probe }
 
 // Measure implements probes.Probe.
 func (y yielding) Measure(ctx context.Context, r *probes.Recorder) error {
 	err := y.probe.Measure(ctx, r)
-	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), schedule.ErrYield) {
+	if errors.Is(err, context.Canceled) && paused(ctx) {
 		r.Flag(probes.Partial)
 		return nil
 	}
@@ -138,16 +139,31 @@ func (a *Agent) repeat(ctx context.Context, j job) {
 	})
 }
 
-// runOne runs a probe once, when its lane is free. True says that it ended to make room for a load test.
-func (a *Agent) runOne(ctx context.Context, j job) (yielded bool) {
+// runOne runs a probe once, when the data plan has room and its lane is free. True says that it only pauses: for a load test,
+// or for the data plan.
+func (a *Agent) runOne(ctx context.Context, j job) (again bool) {
+	spending := a.admit(ctx, j)
+	if spending == nil {
+		return false
+	}
+	defer spending.settle()
 	held, leave, err := a.lanes.Enter(ctx, j.pass)
 	if err != nil {
 		return false // the agent or the probe is being stopped
 	}
 	defer leave()
+	held, stop := context.WithCancelCause(held)
+	defer stop(nil)
 	a.clock.look()
-	a.runner.Run(held, j.run, func(r *probes.Result) { a.emit(r, j.entry) })
-	return errors.Is(context.Cause(held), schedule.ErrYield)
+	spending.begin()
+	a.runner.Run(held, j.run, func(r *probes.Result) {
+		if err := spending.took(r); err != nil {
+			stop(err)
+		}
+		a.emit(r, j.entry)
+	})
+	spending.end()
+	return paused(held)
 }
 
 // emit hands a result on with what the agent knows of it.
@@ -183,6 +199,12 @@ func (a *Agent) measureOnce(ctx context.Context) {
 // runWindow runs a continuous probe until its first window is complete, and leaves out what it begins after that. One that
 // had to make room for a load test starts over behind it.
 func (a *Agent) runWindow(ctx context.Context, j job) {
+	spending, err := a.reserve(j)
+	if err != nil {
+		a.refuse(ctx, j, err)
+		return
+	}
+	defer spending.settle()
 	for again := true; again; {
 		held, leave, err := a.lanes.Enter(ctx, j.pass)
 		if err != nil {
@@ -192,6 +214,7 @@ func (a *Agent) runWindow(ctx context.Context, j job) {
 		a.clock.look()
 		complete := false
 		a.runner.Run(window, j.run, func(r *probes.Result) {
+			_ = spending.took(r) // there is no next window to be held back
 			if complete || errors.Is(context.Cause(held), schedule.ErrYield) {
 				return
 			}

@@ -123,8 +123,9 @@ func (p *Probe) check(r *configs.Report, at configs.At, kind probes.Kind) {
 
 // probeList reads the section "probes".
 type probeList struct {
-	kinds catalog.Catalog[probes.Kind]
-	list  []Probe
+	kinds  catalog.Catalog[probes.Kind]
+	list   []Probe
+	places []configs.At // of the entries
 }
 
 // DecodeNode implements configs.NodeDecoder.
@@ -145,6 +146,7 @@ func (l *probeList) DecodeNode(r *configs.Report, n *yaml.Node, path string) {
 		e := probeEntry{kinds: l.kinds, seen: seen}
 		e.DecodeNode(r, item, fmt.Sprintf("%s[%d]", path, i))
 		l.list = append(l.list, e.Probe)
+		l.places = append(l.places, r.At(item, fmt.Sprintf("%s[%d]", path, i)))
 	}
 }
 

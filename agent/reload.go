@@ -65,6 +65,7 @@ func (a *Agent) reload(c *Config) error {
 	}
 	a.stopChanged(jobs)
 	a.config.Store(c)
+	a.plan.SetLimits(c.Plan)
 	a.changes.jobs = jobs
 	for _, j := range jobs {
 		if a.changes.tasks[j.entry.Name] == nil {
