@@ -16,6 +16,7 @@ type Recorder struct {
 	mu      sync.Mutex
 	started time.Time
 	ended   time.Time // of a finished window; zero while still recording
+	err     error     // of a finished window
 	values  map[string]float64
 	hists   map[string]*Hist
 	metrics map[string]NamedValue // the metric behind each name in hists
@@ -125,13 +126,15 @@ func (r *Recorder) Flag(q Quality) {
 // Cut ends a window of a continuous measurement: what was taken down so far becomes a Result of its own, and the
 // recorder begins anew at the same instant, so that nothing falls between two windows or into both.
 // Info outlives the cut. One goroutine cuts; others may go on observing meanwhile.
-func (r *Recorder) Cut() { r.CutAt(time.Time{}, time.Now()) }
+func (r *Recorder) Cut() { r.CutAt(time.Time{}, time.Now(), nil) }
 
 // CutAt is Cut for a probe that takes a window down only after it ended, when it is known what became of each packet:
 // the Result covers start to end, and the recorder's next window starts at end. A zero start stands for where the last
-// cut ended. Both need a monotonic reading.
-func (r *Recorder) CutAt(start, end time.Time) {
+// cut ended. err is how the window ended as Measure's error is how a run did: a window in which nothing came back has
+// one, and the next may be good again.
+func (r *Recorder) CutAt(start, end time.Time, err error) {
 	window := r.take(start, end)
+	window.err = err
 	if r.emit != nil {
 		r.emit(window)
 	}

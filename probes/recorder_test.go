@@ -212,7 +212,7 @@ func TestCutAtCoversWhatTheProbeSays(t *testing.T) {
 				time.Sleep(13 * time.Second) // a window of 10 s is known to be complete 3 s later
 				r.Add(PacketsSent, Both, float64(n))
 				begin := start.Add(time.Duration(n) * 10 * time.Second)
-				r.CutAt(begin, begin.Add(10*time.Second))
+				r.CutAt(begin, begin.Add(10*time.Second), []error{nil, Fail(Timeout, "silence"), nil}[n])
 			}
 			return context.Canceled
 		})
@@ -222,6 +222,9 @@ func TestCutAtCoversWhatTheProbeSays(t *testing.T) {
 			if want := start.Add(time.Duration(n) * 10 * time.Second); !r.Start.Equal(want) || r.Elapsed != 10*time.Second || r.Values["packets_sent"] != float64(n) {
 				t.Errorf("window %d: %v from %v with %v packets", n, r.Elapsed, r.Start, r.Values["packets_sent"])
 			}
+		}
+		if got[0].Outcome != OK || got[1].Outcome != Timeout || got[1].Error != "silence" || got[2].Outcome != OK {
+			t.Errorf("outcomes %s, %s (%s), %s", got[0].Outcome, got[1].Outcome, got[1].Error, got[2].Outcome)
 		}
 		if last := got[3]; !last.Start.Equal(start.Add(30*time.Second)) || last.Elapsed != 9*time.Second {
 			t.Errorf("the rest covers %v from %v", last.Elapsed, last.Start)

@@ -40,7 +40,7 @@ func (r *Runner) Run(ctx context.Context, job Job, emit func(*Result)) {
 	rec := NewRecorder()
 	rec.emit = func(window *Recorder) {
 		after := r.radio()
-		emit(r.finish(job, window, before, after, nil))
+		emit(r.finish(job, window, before, after, window.err))
 		before = after
 	}
 	if job.Recorded != nil {

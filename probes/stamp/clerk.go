@@ -16,6 +16,7 @@ type clerk struct {
 	clock         *sessionClock
 	template      *template
 	trace         *trace // nil when none is wanted
+	trouble       *trouble
 	losses        losses
 	interruptions interruptions
 	previous      *delay // of the last packet of the window before, if it was answered
@@ -102,9 +103,18 @@ func (k *clerk) take(w *window, follower neighbour, settled time.Duration, over 
 	}
 	k.previous, k.epoch = last, w.epoch
 	if w.counted && k.config.Window > 0 && over {
-		k.rec.CutAt(k.clock.time(w.start, w.epoch), k.clock.time(w.end, w.epoch))
+		k.rec.CutAt(k.clock.time(w.start, w.epoch), k.clock.time(w.end, w.epoch), k.failure(w))
 	}
 	return w.counted && k.config.Window == 0
+}
+
+// failure is why a window holds no round trip; nil when it does.
+func (k *clerk) failure(w *window) error {
+	c := w.total()
+	if c.received > 0 || c.sent+c.refused+c.skipped == 0 {
+		return nil
+	}
+	return k.trouble.explain(c.sent)
 }
 
 // losing takes down losses, by direction where the far end counts, and interruptions.

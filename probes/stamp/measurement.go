@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
@@ -38,14 +37,12 @@ type measurement struct {
 	wake   chan struct{} // holds one: a window may be settled
 
 	template *template // the sending goroutine's
-	refusal  error     // the sending goroutine's: the latest error of the kernel
 
-	sign       *signer // the receiving goroutine's, as is what follows
-	source     netip.AddrPort
-	forged     int
-	turnedAway atomic.Bool
+	sign   *signer // the receiving goroutine's, as is what follows
+	source netip.AddrPort
 
-	fault chan error // holds one: what makes going on pointless
+	trouble *trouble
+	fault   chan error // holds one: what makes going on pointless
 }
 
 // run measures until the end of the schedule, or until ctx ends.
@@ -156,7 +153,7 @@ func (m *measurement) receive() {
 			failures = 0
 			m.take(a)
 		case isTurnedAway(err):
-			m.turnedAway.Store(true)
+			m.trouble.sawTurnedAway()
 		case isStopped(err):
 			next, ok := m.line.reader(link)
 			if !ok {
@@ -181,7 +178,7 @@ func (m *measurement) take(a arrived) {
 		return
 	}
 	if m.sign != nil && !m.sign.checkBase(packet) {
-		m.forged++
+		m.trouble.sawForged()
 		m.ledger.stray()
 		return
 	}

@@ -43,12 +43,12 @@ func (m *measurement) waitAndSend(ctx context.Context, next slot) bool {
 	err := link.transmit(packet)
 	if isTurnedAway(err) {
 		// The error is news of an earlier packet, and being told took it off the socket; this one did not leave yet.
-		m.turnedAway.Store(true)
+		m.trouble.sawTurnedAway()
 		err = link.transmit(packet)
 	}
 	if err != nil {
 		m.ledger.refuse()
-		m.refusal = err
+		m.trouble.sawRefusal(err)
 	}
 	m.line.sent(now, err != nil)
 	return true
@@ -61,7 +61,8 @@ func (m *measurement) enter(next slot) {
 	}
 }
 
-// open opens the window that starts at that moment, which asks for the state of the clock: warm-up, the whole one-shot run, or one of many.
+// open opens the window that starts at that moment: warm-up, the whole one-shot run, or one of many. It asks for the
+// state of the clock.
 func (m *measurement) open(start time.Duration) {
 	counted := newSchedule(m.config, nil, lead).counted()
 	w := &window{start: start, end: forever, counted: start >= counted}
@@ -89,12 +90,9 @@ func (m *measurement) windowEnd(start time.Duration) time.Duration {
 	return start + m.config.Window
 }
 
-// closers are when, in parts of the timeout after the end of the schedule, packets that count in no figure are sent as
-// long as others are out: only a later reply shows in which direction the last ones were lost.
-var closers = [...]float64{1. / 8, 1. / 4, 1. / 2}
-
-// finish ends the last window and sends the closing packets. The first one leaves in the next slot when the far end
-// tells with each reply when the one before it really left.
+// finish ends the last window and sends closing packets, which count in no figure, as long as others are out: only a
+// later reply shows in which direction the last ones were lost. The first one leaves in the next slot when the far end
+// tells with each reply when the one before it really left, so that the last reply's departure is told, too.
 func (m *measurement) finish(ctx context.Context, next time.Duration) {
 	end := m.clock.now()
 	m.ledger.end(end)
@@ -103,9 +101,8 @@ func (m *measurement) finish(ctx context.Context, next time.Duration) {
 	if m.ledger.follows() && !m.waitAndSend(ctx, slot{at: next}) {
 		return
 	}
-	for _, part := range closers {
-		at := end + time.Duration(part*float64(m.config.Wait))
-		if !m.waitAndSend(ctx, slot{at: at}) {
+	for _, part := range [...]time.Duration{8, 4, 2} {
+		if !m.waitAndSend(ctx, slot{at: end + m.config.Wait/part}) {
 			return
 		}
 	}

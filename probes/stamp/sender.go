@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"strconv"
-	"syscall"
 
 	"github.com/nrprobe/nrprobe/probes"
 )
@@ -45,7 +43,10 @@ func (p *sender) Measure(ctx context.Context, rec *probes.Recorder) error {
 	}
 	err = m.run(ctx)
 	closing := errors.Join(m.line.current().close(), m.waiter.close(), m.clerk.trace.close())
-	if err = p.explain(m, err); err == nil {
+	if err == nil && p.config.Window == 0 && m.clerk.received == 0 {
+		err = m.trouble.explain(m.clerk.sent)
+	}
+	if err == nil {
 		err = closing
 	}
 	return err
@@ -98,36 +99,13 @@ func (p *sender) measurement(rec *probes.Recorder) (*measurement, error) {
 	m := &measurement{
 		config: &p.config, clock: clock, dial: p.dial, log: p.env.Log, rec: rec, random: random,
 		template: newTemplate(&p.config, sending, ssid, random), sign: receiving,
-		ledger: &ledger{timeout: p.config.Wait, tolerance: p.config.tolerance()},
-		wake:   make(chan struct{}, 1),
+		ledger:  &ledger{timeout: p.config.Wait, tolerance: p.config.tolerance()},
+		trouble: &trouble{target: p.target, config: &p.config, keyed: len(p.secret) > 0},
+		wake:    make(chan struct{}, 1),
 	}
 	m.clerk = &clerk{
-		rec: rec, config: &p.config, clock: clock, template: m.template,
+		rec: rec, config: &p.config, clock: clock, template: m.template, trouble: m.trouble,
 		interruptions: interruptions{least: p.config.gap(), idle: p.config.Idle},
 	}
 	return m, nil
 }
-
-// explain turns a run in which nothing came back into a failure that says why.
-func (p *sender) explain(m *measurement, err error) error {
-	k := m.clerk
-	switch {
-	case err != nil || p.config.Window > 0 || k.received > 0:
-		return err
-	case k.sent == 0 && m.refusal != nil:
-		return fmt.Errorf("the kernel refused every packet towards %s: %w", p.target.Text, m.refusal)
-	case m.forged > 0:
-		return probes.Fail(probes.Auth, "replies from %s do not fit the key: set the reflector's key", p.target.Text)
-	case m.turnedAway.Load():
-		return probes.Fail(probes.Refused, "%s turned packets away: no STAMP reflector on UDP port %s", p.target.Text, strconv.Itoa(int(p.target.Port)))
-	case k.sent == 0:
-		return probes.Fail(probes.Error, "no packet was sent in time: the host is too busy for an interval of %v", p.config.Interval)
-	case len(p.secret) > 0:
-		return probes.Fail(probes.Timeout, "no reply from %s to %d packets within %v: no STAMP reflector there, or its key is another", p.target.Text, k.sent, p.config.Wait)
-	default:
-		return probes.Fail(probes.Timeout, "no reply from %s to %d packets within %v: no STAMP reflector there, or UDP is blocked", p.target.Text, k.sent, p.config.Wait)
-	}
-}
-
-// isTurnedAway says whether an error is news of an earlier packet for which nobody listens.
-func isTurnedAway(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }

@@ -220,3 +220,21 @@ func TestWindowsEndCleanlyOnCancel(t *testing.T) {
 		}
 	})
 }
+
+func TestWindowWithoutRepliesIsATimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := defaults()
+		c.Window, c.Interval = time.Second, 100*ms
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		r := newPath(lose(constant(10*ms), span(15, 45)...), constant(10*ms)).measure(ctx, t, c, &Reflector{})
+		for i, want := range []probes.Outcome{probes.OK, probes.OK, probes.Timeout, probes.Timeout, probes.OK, probes.OK} {
+			if r[i].Outcome != want {
+				t.Errorf("window %d: %s (%s), want %s", i, r[i].Outcome, r[i].Error, want)
+			}
+		}
+		for i, want := range []float64{0, 0.5, 1.5, 2.5, 3, 0} { // how long it has lasted, and in the end how long it was
+			value(t, r[i], "interruption_max_seconds", want)
+		}
+	})
+}
