@@ -184,7 +184,7 @@ func (s *surveyShow) stop() {
 
 // surveyLine fits into 80 columns: a bar, the time, the phase, and what it sees now.
 func surveyLine(s survey.Status) string {
-	const width = 16
+	const width = 8
 	share := 0.0
 	if s.Planned > 0 {
 		share = min(1, s.Elapsed.Seconds()/s.Planned.Seconds())

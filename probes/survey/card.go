@@ -114,14 +114,14 @@ func (r *Report) handshakeText() string {
 	for _, h := range []struct {
 		name   string
 		metric *probes.Metric
-	}{{"TCP", probes.ConnectTime}, {"QUIC with TLS", probes.HandshakeTime}, {"QUIC 0-RTT", probes.ResumedTime}} {
+	}{{"TCP", probes.ConnectTime}, {"QUIC", probes.HandshakeTime}, {"QUIC 0-RTT", probes.ResumedTime}} {
 		v, ok := r.Figures[h.metric.ValueName(probes.Both, "")]
 		if !ok {
 			continue
 		}
 		text := h.name + " " + humanTime(v)
 		if calm != nil && probes.P50.Of(calm) > 0 {
-			text += fmt.Sprintf(" (%.1f round trips)", v/probes.P50.Of(calm))
+			text += fmt.Sprintf(" (%.1f RTT)", v/probes.P50.Of(calm))
 		}
 		parts = append(parts, text)
 	}

@@ -43,13 +43,13 @@ type load struct {
 	weight               int64 // share of the byte budget
 }
 
-// setup is about how long a load phase takes beside its length: handshakes, the last count, the pause.
-const setup = 700 * time.Millisecond
+// setup is about how long a load phase takes beside its length: six round trips of handshakes and the last count.
+const setup = 120 * time.Millisecond
 
 // planned is about how long the phase takes, for the progress display alone.
 func (p phase) planned() time.Duration {
 	if p.load != nil {
-		return p.length + setup
+		return p.length + setup + p.pause
 	}
 	return p.length
 }
@@ -65,7 +65,7 @@ func newPlan(quick bool) []phase {
 	plan := []phase{
 		{name: warmUp, label: "warm-up", length: warm},
 		{name: idle, label: "idle", length: calm},
-		{name: handshakes, label: "handshakes", length: time.Second},
+		{name: handshakes, label: "handshakes", length: 500 * time.Millisecond},
 		{name: down, label: "download", length: loaded, load: &load{"tcp", "down", 2}},
 		{name: up, label: "upload", length: loaded, load: &load{"tcp", "up", 2}},
 		{name: both, label: "both ways", length: loaded, load: &load{"tcp", "both", 4}},
@@ -94,8 +94,8 @@ type budget struct {
 // again, and latency packets.
 const overhead = 10
 
-// minLoad is the least that a load phase is worth running with: a round trip of 50 ms takes as much at 30 Mbit/s until
-// slow start has filled it.
+// minLoad is the least that a load phase is worth running with, and the least that the kind takes, per direction: at
+// 30 Mbit/s and 50 ms, slow start alone has transferred half of it.
 const minLoad = 1 << 20
 
 func newBudget(limit unit.Bytes, plan []phase) *budget {
@@ -108,19 +108,20 @@ func newBudget(limit unit.Bytes, plan []phase) *budget {
 	return b
 }
 
-// share is what a load may transfer; 0 is no limit. ok is false when it is too little to be worth it. Each load asks once,
-// whether it is run or not, and spends after that.
+// share is what a load may transfer; 0 is no limit. When the shares are too small to be worth it, the first loads get what is
+// worth it and the last ones nothing: then ok is false. Each load asks once, whether it is run or not, and spends after
+// that.
 func (b *budget) share(l *load) (bytes int64, ok bool) {
 	if !b.limited {
 		return 0, true
 	}
-	bytes = b.left * l.weight / max(b.weights, 1)
-	b.weights -= l.weight
 	least := int64(minLoad)
 	if l.direction == both {
 		least *= 2
 	}
-	return bytes, bytes >= least
+	bytes = max(b.left*l.weight/max(b.weights, 1), least)
+	b.weights -= l.weight
+	return bytes, bytes <= b.left
 }
 
 func (b *budget) spend(bytes int64) { b.left -= bytes }

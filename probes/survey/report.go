@@ -3,6 +3,7 @@ package survey
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
@@ -58,7 +59,8 @@ func newReport(s *Survey) *Report {
 // end takes down what went wrong. The first counts, but that the user interrupted it says more than what came of that.
 func (r *Report) end(o probes.Outcome, text string) {
 	if r.Outcome == probes.OK || o == probes.Canceled {
-		r.Outcome, r.Error = o, text
+		first, _, _ := strings.Cut(text, "\n") // the Results have all of it
+		r.Outcome, r.Error = o, first
 	}
 }
 
@@ -110,6 +112,22 @@ func (p *Phase) load() *probes.Result { return p.of(kindThroughput) }
 
 // failed says whether something was to be measured and was not.
 func (p *Phase) failed() bool { return p.failure() != nil }
+
+// silent says whether the last second and a half brought no reply: a load may have run to its end with nobody there.
+func (p *Phase) silent() bool {
+	if p.latency() == nil || p.Name == handshakes || p.Elapsed < silence {
+		return false
+	}
+	last := p.Start
+	for _, x := range p.rtts {
+		last = max(last, x.at)
+	}
+	return p.Start+p.Elapsed-last > silence
+}
+
+// silence is longer than the round trips of a queue that is worse than most, and shorter than a latency probe waits for the
+// last reply.
+const silence = 1500 * time.Millisecond
 
 // failure is the Result that tells most about what went wrong: a load says more than latency beside it.
 func (p *Phase) failure() (worst *probes.Result) {

@@ -148,7 +148,7 @@ func (s *Survey) runHandshakes(ctx context.Context, done *Phase) {
 func (s *Survey) runLoad(ctx context.Context, p phase, done *Phase) (begun time.Time) {
 	bytes, ok := s.budget.share(p.load)
 	if done.Skipped == "" && !ok {
-		done.Skipped = fmt.Sprintf("what --max-bytes leaves, %s, is too little to measure with", humanBytes(float64(max(0, s.budget.left))))
+		done.Skipped = fmt.Sprintf("the %s that --max-bytes leaves are too little to measure with", humanBytes(float64(max(0, s.budget.left))))
 	}
 	if done.Skipped != "" {
 		s.report.note(p.label + " left out: " + done.Skipped)

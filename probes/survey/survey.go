@@ -34,8 +34,8 @@ type Config struct {
 	STAMPPort, StreamPort, TLSPort uint16
 }
 
-// MinBytes is the least that MaxBytes can be: below it no load phase would be long enough to tell anything.
-const MinBytes unit.Bytes = 20e6
+// MinBytes is the least that MaxBytes can be: enough for one short load. From 20 MB on there is something for each.
+const MinBytes unit.Bytes = 2e6
 
 // Deps are what a survey works with. None may be nil.
 type Deps struct {
@@ -97,7 +97,7 @@ func (s *Survey) Run(ctx context.Context) *Report {
 			s.report.end(probes.Canceled, "interrupted during "+p.label)
 			break
 		}
-		if done.failed() && !s.goOn(ctx, p, done) {
+		if (done.failed() || done.silent()) && !s.goOn(ctx, p, done) {
 			break
 		}
 		if p.load != nil && i < len(s.plan)-1 {
@@ -109,7 +109,7 @@ func (s *Survey) Run(ctx context.Context) *Report {
 	return s.report
 }
 
-// goOn decides what a phase that failed means for the rest: whether the far end is still there.
+// goOn decides what a phase that failed, or that ended in silence, means for the rest: whether the far end is still there.
 func (s *Survey) goOn(ctx context.Context, p phase, done Phase) bool {
 	alive := s.alive(ctx)
 	switch {
@@ -122,6 +122,8 @@ func (s *Survey) goOn(ctx context.Context, p phase, done Phase) bool {
 	case alive.Outcome != probes.OK:
 		s.report.end(alive.Outcome, fmt.Sprintf("%s stopped answering during %s: %s", s.config.Host, p.label, alive.Error))
 		return false
+	case !done.failed():
+		return true // an outage that is over, or a reply that was lost
 	case p.name == warmUp:
 		s.latency = kindTCP
 		s.report.note("no answer to STAMP packets on UDP, so that latency is that of echoes over TCP: losses hide in it")
