@@ -48,10 +48,21 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 	    echo "fuzz $$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg; \
 	  done; done
 
+.PHONY: bench-latency
+bench-latency: build ## print round-trip times beside irtt, ping and fping over a veth pair (root)
+	NRPROBE_BINARY=$(CURDIR)/nrprobe go test -count=1 -tags bench -timeout 30m -run TestBenchLatency -v ./configs/e2e/ | grep -v -e '^=== ' -e '^--- '
+
+.PHONY: bench-gate
+bench-gate: ## measure false alarms and power of nrprobe check and write the tables into the README
+	@mkdir -p dist
+	NRPROBE_BENCH_GATE=$(CURDIR)/dist/gate.md go test -count=1 -timeout 30m -run TestBenchGate -v ./probes/budget/
+	awk -v tables=dist/gate.md '/^<!-- gate -->/ {print; while ((getline line < tables) > 0) print line; skip = 1} \
+	  /^<!-- \/gate -->/ {skip = 0} !skip' README.md > dist/README.md && mv dist/README.md README.md
+
 .PHONY: lint
 lint: $(GOLANGCI) ## vet, lint, formatting
 	go vet ./...
-	go vet -tags 'integration netns' ./configs/e2e/
+	go vet -tags 'integration netns bench' ./configs/e2e/
 	go vet -tags edge .
 	$(GOLANGCI) run ./...
 

@@ -1,4 +1,4 @@
-//go:build integration || netns
+//go:build integration || netns || bench
 
 // The tests of this folder run the built program as its users do, against real servers and over real links. They are
 // started by `make test-integration` and `make test-net`, which build what they need.

@@ -1,0 +1,193 @@
+//go:build bench
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// peer is a program that measures round-trip times, and how its output is read.
+type peer struct {
+	name string
+	argv func(interval time.Duration, count int) []string
+	read func(t *testing.T, stdout string) []float64 // seconds
+}
+
+// figures are what one run of a peer gave.
+type figures struct {
+	quantiles [4]float64 // p50, p90, p99, p99.9 in seconds
+	cpu       float64    // share of one core that the sender used
+	answered  float64    // share of what was asked for
+}
+
+const benchRounds = 5
+
+// TestBenchLatency prints round-trip times over a veth pair as nrprobe and its peers see them, in turns, so that what the
+// machine does meanwhile meets all of them. It asserts nothing: machines differ.
+func TestBenchLatency(t *testing.T) {
+	l := newLink(t)
+	start(t, in(l.far, program(t), "reflector", "--data", t.TempDir())...).waitFor(t, "ready", 20*time.Second)
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	peers := installed(t, l)
+	for _, busy := range []int{0, 1, 2} {
+		for _, interval := range []time.Duration{time.Millisecond, 10 * time.Millisecond} {
+			stop := load(busy)
+			got := map[string][]figures{}
+			for range benchRounds {
+				for _, p := range peers {
+					got[p.name] = append(got[p.name], p.run(t, l, interval))
+				}
+			}
+			stop()
+			printBench(peers, got, fmt.Sprintf("%d cores busy, a packet every %v, median of %d rounds", busy, interval, benchRounds))
+		}
+	}
+}
+
+// installed lists the peers that this machine has. The far end of ping and fping is the kernel itself.
+func installed(t *testing.T, l link) []peer {
+	t.Helper()
+	list := []peer{{"nrprobe", func(i time.Duration, n int) []string {
+		return []string{program(t), "probe", "stamp", "10.77.0.2", "--interval", i.String(), "--count", strconv.Itoa(n), "--json"}
+	}, nil}}
+	have := func(name string) bool { _, err := exec.LookPath(name); return err == nil }
+	if have("irtt") {
+		start(t, in(l.far, "irtt", "server", "-b", "10.77.0.2:2112")...)
+		list = append(list, peer{"irtt", func(i time.Duration, n int) []string {
+			return []string{"irtt", "client", "-i", i.String(), "-d", (i * time.Duration(n)).String(), "-l", "200", "-Q", "-o", "-", "10.77.0.2:2112"}
+		}, readIrtt})
+	}
+	millis := func(pattern string) func(*testing.T, string) []float64 {
+		return func(t *testing.T, out string) []float64 { return readMillis(t, out, pattern) }
+	}
+	if have("ping") {
+		list = append(list, peer{"ping", func(i time.Duration, n int) []string {
+			return []string{"ping", "-i", fmt.Sprint(i.Seconds()), "-c", strconv.Itoa(n), "-s", "172", "10.77.0.2"}
+		}, millis(`time=([0-9.]+) ms`)})
+	}
+	if have("fping") {
+		list = append(list, peer{"fping", func(i time.Duration, n int) []string {
+			return []string{"fping", "-p", strconv.Itoa(int(i.Milliseconds())), "-c", strconv.Itoa(n), "-b", "172", "10.77.0.2"}
+		}, millis(`bytes, ([0-9.]+) ms`)})
+	}
+	return list
+}
+
+func (p peer) run(t *testing.T, l link, interval time.Duration) figures {
+	t.Helper()
+	count := int(4 * time.Second / interval)
+	argv := in(l.near, p.argv(interval, count)...)
+	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+	begin := time.Now()
+	out, err := cmd.Output()
+	if err != nil {
+		t.Logf("%s: %v", p.name, err)
+		return figures{}
+	}
+	f := figures{cpu: (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds() / time.Since(begin).Seconds()}
+	qs := [4]float64{0.5, 0.9, 0.99, 0.999}
+	if p.read == nil {
+		h := result(t, string(out)).Hists[probes.RTT.HistName(probes.Both)]
+		for i, q := range qs {
+			f.quantiles[i] = h.Quantile(q)
+		}
+		f.answered = float64(h.Count()) / float64(count)
+		return f
+	}
+	values := p.read(t, string(out))
+	slices.Sort(values)
+	f.answered = float64(len(values)) / float64(count)
+	for i, q := range qs {
+		if len(values) > 0 {
+			f.quantiles[i] = values[max(int(math.Ceil(q*float64(len(values)))), 1)-1]
+		}
+	}
+	return f
+}
+
+func readIrtt(t *testing.T, out string) []float64 {
+	t.Helper()
+	var report struct {
+		RoundTrips []struct {
+			Lost  string `json:"lost"`
+			Delay struct {
+				RTT float64 `json:"rtt"` // nanoseconds
+			} `json:"delay"`
+		} `json:"round_trips"`
+	}
+	if err := json.Unmarshal([]byte(out), &report); err != nil {
+		t.Fatalf("irtt: %v", err)
+	}
+	var values []float64
+	for _, r := range report.RoundTrips {
+		if r.Lost == "false" {
+			values = append(values, r.Delay.RTT/1e9)
+		}
+	}
+	return values
+}
+
+func readMillis(t *testing.T, out, pattern string) []float64 {
+	t.Helper()
+	var values []float64
+	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(out, -1) {
+		v, err := strconv.ParseFloat(m[1], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values = append(values, v/1e3)
+	}
+	return values
+}
+
+// load keeps some cores busy until it is stopped.
+func load(cores int) (stop func()) {
+	done := make(chan struct{})
+	var spinning sync.WaitGroup
+	for range cores {
+		spinning.Go(func() {
+			for x := uint64(1); ; x = x*6364136223846793005 + 1 {
+				if x%(1<<16) == 0 {
+					select {
+					case <-done:
+						return
+					default:
+					}
+				}
+			}
+		})
+	}
+	return func() { close(done); spinning.Wait() }
+}
+
+func printBench(peers []peer, got map[string][]figures, title string) {
+	median := func(name string, of func(figures) float64) float64 {
+		var values []float64
+		for _, f := range got[name] {
+			values = append(values, of(f))
+		}
+		slices.Sort(values)
+		return values[len(values)/2]
+	}
+	fmt.Printf("\n%s\n%-9s %9s %9s %9s %9s %7s %9s\n", title, "", "p50 µs", "p90 µs", "p99 µs", "p99.9 µs", "CPU", "answered")
+	for _, p := range peers {
+		var cells []string
+		for i := range 4 {
+			cells = append(cells, fmt.Sprintf("%9.1f", 1e6*median(p.name, func(f figures) float64 { return f.quantiles[i] })))
+		}
+		fmt.Printf("%-9s %s %6.1f%% %8.1f%%\n", p.name, strings.Join(cells, " "),
+			100*median(p.name, func(f figures) float64 { return f.cpu }), 100*median(p.name, func(f figures) float64 { return f.answered }))
+	}
+}
