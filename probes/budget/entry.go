@@ -40,8 +40,10 @@ func (e *Entry) criteria(problem func(key, text string)) []Criterion {
 }
 
 func (e *Entry) base() Criterion {
-	return Criterion{Name: e.Name, Limit: noLimit(), Confidence: e.Confidence, OfReceived: e.Of == "received", Survival: e.Survival,
-		Target: e.Target, Tags: e.Tags, Probe: -1}
+	return Criterion{
+		Name: e.Name, Limit: noLimit(), Confidence: e.Confidence, OfReceived: e.Of == "received", Survival: e.Survival,
+		Target: e.Target, Tags: e.Tags, Probe: -1,
+	}
 }
 
 func (e *Entry) metric(c *Criterion, problem func(key, text string)) {

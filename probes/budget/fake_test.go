@@ -87,8 +87,10 @@ func checkLive(ctx context.Context, yaml string, link fakeLink, adjust ...func(*
 	if err != nil {
 		return nil, err
 	}
-	o := Options{Kinds: catalog, Live: &Live{Target: "edge.example", Runner: &probes.Runner{Agent: "ci", Boot: "b"}, Version: "v1",
-		Env: probes.Env{Rand: rand.New(rand.NewPCG(1, 2))}}}
+	o := Options{Kinds: catalog, Live: &Live{
+		Target: "edge.example", Runner: &probes.Runner{Agent: "ci", Boot: "b"}, Version: "v1",
+		Env: probes.Env{Rand: rand.New(rand.NewPCG(1, 2))},
+	}}
 	for _, f := range adjust {
 		f(&o)
 	}

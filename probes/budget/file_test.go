@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -58,7 +59,7 @@ func TestProblemsOfBudgetsFiles(t *testing.T) {
 			if err == nil {
 				t.Fatalf("accepted as %+v", plan.Criteria)
 			}
-			if _, ok := err.(configs.Problems); !ok || !strings.HasPrefix(err.Error(), c.want) {
+			if _, ok := errors.AsType[configs.Problems](err); !ok || !strings.HasPrefix(err.Error(), c.want) {
 				t.Errorf("got  %v\nwant %s", err, c.want)
 			}
 		})
@@ -67,7 +68,7 @@ func TestProblemsOfBudgetsFiles(t *testing.T) {
 
 func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 	_, err := parse(t, "budgets:\n- {metric: rtd, statistic: q95, bound: 1ms}\n- {metric: rtt, statistic: p95, bound: 20parsec}\n- {profile: nothing}\n")
-	problems, _ := err.(configs.Problems)
+	problems, _ := errors.AsType[configs.Problems](err)
 	if len(problems) != 4 {
 		t.Errorf("%d problems, want 4:\n%v", len(problems), err)
 	}
@@ -156,10 +157,22 @@ func TestQuantitiesAreWrittenForPeople(t *testing.T) {
 		v    float64
 		want string
 	}{
-		{probes.Seconds, 0.0201234, "20.12 ms"}, {probes.Seconds, 0.00000512, "5.12 µs"}, {probes.Seconds, 12.5, "12.5 s"}, {probes.Seconds, 0, "0 ms"}, {probes.Seconds, -0.002, "-2 ms"},
-		{probes.Seconds, math.Inf(1), "unbounded"}, {probes.Seconds, math.NaN(), "–"}, {probes.BytesPerSecond, 12.5e6, "100 Mbit/s"}, {probes.BytesPerSecond, 100, "0.8 kbit/s"},
-		{probes.Ratio, 0.99999, "99.999 %"}, {probes.Ratio, 0.000012, "0.0012 %"}, {probes.Ratio, 0.5, "50 %"}, {probes.Ratio, 0, "0 %"}, {probes.Ratio, 1, "100 %"},
-		{probes.RPM, 1234.5, "1234 RPM"}, {probes.DBm, -95.25, "-95.25 dBm"},
+		{probes.Seconds, 0.0201234, "20.12 ms"},
+		{probes.Seconds, 0.00000512, "5.12 µs"},
+		{probes.Seconds, 12.5, "12.5 s"},
+		{probes.Seconds, 0, "0 ms"},
+		{probes.Seconds, -0.002, "-2 ms"},
+		{probes.Seconds, math.Inf(1), "unbounded"},
+		{probes.Seconds, math.NaN(), "–"},
+		{probes.BytesPerSecond, 12.5e6, "100 Mbit/s"},
+		{probes.BytesPerSecond, 100, "0.8 kbit/s"},
+		{probes.Ratio, 0.99999, "99.999 %"},
+		{probes.Ratio, 0.000012, "0.0012 %"},
+		{probes.Ratio, 0.5, "50 %"},
+		{probes.Ratio, 0, "0 %"},
+		{probes.Ratio, 1, "100 %"},
+		{probes.RPM, 1234.5, "1234 RPM"},
+		{probes.DBm, -95.25, "-95.25 dBm"},
 	} {
 		if got := formatQuantity(c.unit, c.v); got != c.want {
 			t.Errorf("%v %s is written %q, want %q", c.v, c.unit, got, c.want)

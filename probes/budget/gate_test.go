@@ -18,12 +18,14 @@ import (
 const gateSamples = 3000
 
 func rttBudget(q, limit float64) *Criterion {
-	return &Criterion{Name: fmt.Sprintf("p%g", q*100), Metric: probes.RTT, Statistic: Statistic{Text: fmt.Sprintf("p%g", q*100), Q: q},
-		Limit: limit, Confidence: DefaultConfidence, Ratio: DefaultRatio, Floor: DefaultFloor, Probe: -1}
+	return &Criterion{
+		Name: fmt.Sprintf("p%g", q*100), Metric: probes.RTT, Statistic: Statistic{Text: fmt.Sprintf("p%g", q*100), Q: q},
+		Limit: limit, Confidence: DefaultConfidence, Ratio: DefaultRatio, Floor: DefaultFloor, Probe: -1,
+	}
 }
 
 func valuesOf(v []float64) *Evidence {
-	return &Evidence{Record: stats.NewValues(v), Means: v}
+	return &Evidence{Record: stats.NewValues(v), Means: v, Slices: [][]float64{v}}
 }
 
 // gate runs a check over one record and says how it ends and after which part of the record.
@@ -109,6 +111,7 @@ func TestBenchGate(t *testing.T) {
 	falseAlarms(t, &b)
 	power(t, &b)
 	settling(t, &b)
+	recorded(t, &b)
 	t.Logf("%v\n%s", time.Since(began), b.String())
 	if file != "-" {
 		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
@@ -223,7 +226,7 @@ func power(t *testing.T, b *strings.Builder) {
 // its handovers, one each 20 s, so a check of it has to be planned for more of them: ten times as long. 30 % of delay is
 // then so little in packets that even so no check is early; the target is not held against it.
 func settling(t *testing.T, b *strings.Builder) {
-	const runs = 100
+	const runs = 60
 	b.WriteString("\nTime until a sequential check is settled, of that of a fixed one (median), and checks that a fixed one settles at all:\n\n| link | samples planned | 30 % inside | … settled | 30 % outside | … settled |\n|---|---|---|---|---|---|\n")
 	for _, link := range links() {
 		truth := link.truth(0.5, 0.95)
@@ -256,4 +259,57 @@ func settling(t *testing.T, b *strings.Builder) {
 			fmt.Fprintf(b, "| %s, p%g | %d | %s |\n", link.name, q*100, n, strings.Join(cells, " | "))
 		}
 	}
+}
+
+// recorded tries the gate and the naive ones on recorded drives, where there are any (see table).
+func recorded(t *testing.T, b *strings.Builder) {
+	if !recordings() {
+		b.WriteString("\nNo recorded drives at hand (NRPROBE_DATA names their folder).\n")
+		return
+	}
+	b.WriteString("\nRecorded drives; each comparison has p50, p95 and p99, the naive gates have p95 and all samples:\n\n| compared | comparisons | pass | fail | inconclusive | p95 5 % above it | Mann-Whitney (α = 5 %) |\n|---|---|---|---|---|---|---|\n")
+	row := func(what string, pairs [][2]*Evidence) {
+		count := map[Outcome]int{}
+		var tolerant, rank tally
+		for _, p := range pairs {
+			for _, v := range compare(p[0], p[1]) {
+				count[v.Outcome]++
+			}
+			x, y := p[0].Slices[0], p[1].Slices[0]
+			tolerant.add(naive(p95(y) > 1.05*p95(x)))
+			rank.add(naive(stats.RankSum(x, y) < 0.05))
+		}
+		fmt.Fprintf(b, "| %s | %d | %d | %d | %d | %d of %d fail | %d of %d fail |\n", what, 3*len(pairs), count[Pass], count[Fail], count[Inconclusive],
+			tolerant.fail, len(pairs), rank.fail, len(pairs))
+	}
+	var halves [][2]*Evidence
+	for _, name := range cicv5gRuns() {
+		v, at := cicv5g(t, name)
+		m := len(v) / 2
+		first, second := session(v[:m], at[:m]), session(v[m:], at[m:])
+		halves = append(halves, [2]*Evidence{first, second}, [2]*Evidence{second, first})
+	}
+	row("halves of one CICV5G run", halves)
+	n78, n8 := session(cicv5g(t, "urban_n78_v30_run01.csv")), session(cicv5g(t, "urban_n8_v30_run01.csv"))
+	row("n8 against n78", [][2]*Evidence{{n78, n8}})
+	for _, carrier := range []string{"atnt", "verizon"} {
+		runs := pam25(t, "ping_20230808_"+carrier+".csv")
+		var following, whole [][2]*Evidence
+		for i := 1; i < len(runs); i++ {
+			following = append(following, [2]*Evidence{drive(runs[i-1]), drive(runs[i])})
+		}
+		row(carrier+", each run of 150 against the one before", following)
+		even, odd := drive(every(runs, 0)), drive(every(runs, 1))
+		whole = append(whole, [2]*Evidence{even, odd}, [2]*Evidence{odd, even})
+		row(carrier+", every other run against the rest", whole)
+	}
+}
+
+// every joins every other run.
+func every(runs [][]float64, from int) []float64 {
+	var all []float64
+	for i := from; i < len(runs); i += 2 {
+		all = append(all, runs[i]...)
+	}
+	return all
 }

@@ -54,8 +54,7 @@ func (g *gathering) concerns(p *Piece) bool {
 		_, ok := r.Values[g.of().ValueName(probes.Both, "")]
 		return ok
 	case g.c.Metric.Type == probes.Distribution:
-		lost, _ := g.lost(r)
-		return r.Hists[g.name] != nil || lost > 0
+		return r.Hists[g.name] != nil || g.lost(r) > 0
 	default:
 		_, ok := r.Values[g.c.Metric.ValueName(g.c.Direction, "")]
 		return ok
@@ -75,15 +74,14 @@ func failedRun(r *probes.Result) bool {
 }
 
 // lost is how many packets of a Result never arrived, as far as the criterion is concerned.
-func (g *gathering) lost(r *probes.Result) (n float64, known bool) {
+func (g *gathering) lost(r *probes.Result) float64 {
 	if failedRun(r) {
-		return 1, true
+		return 1
 	}
 	if g.c.Metric != probes.RTT && g.c.Metric != probes.OneWayDelay {
-		return 0, true
+		return 0
 	}
-	n, known = r.Values[probes.PacketsLost.ValueName(g.c.Direction, "")]
-	return max(0, n), known
+	return max(0, r.Values[probes.PacketsLost.ValueName(g.c.Direction, "")])
 }
 
 // of is the counter that a share is taken of: lost and late of what was sent, copies and reordering of what came.
@@ -138,8 +136,7 @@ const (
 func (g *gathering) distribution() {
 	g.e.Coarse = !slices.Contains([]*probes.Metric{probes.RTT, probes.OneWayDelay, probes.DelayVariation, probes.InterpacketVariation}, g.c.Metric)
 	if slices.ContainsFunc(g.pieces, func(p *Piece) bool {
-		lost, _ := g.lost(p.Result)
-		return p.track(g.name) == nil && !failedRun(p.Result) || !(lost <= maxLost)
+		return p.track(g.name) == nil && !failedRun(p.Result) || !(g.lost(p.Result) <= maxLost)
 	}) {
 		g.histograms()
 		return
@@ -160,7 +157,7 @@ func (g *gathering) distribution() {
 // values are the single values of a piece with its lost packets: in their places, or at its end.
 func (g *gathering) values(p *Piece) []float64 {
 	var list []float64
-	lost, _ := g.lost(p.Result)
+	lost := g.lost(p.Result)
 	end := p.Result.End()
 	if t := p.track(g.name); t != nil {
 		for i, v := range t.Values {
@@ -194,7 +191,7 @@ func (g *gathering) values(p *Piece) []float64 {
 func (g *gathering) histograms() {
 	record := &hists{}
 	for _, p := range g.pieces {
-		lost, _ := g.lost(p.Result)
+		lost := g.lost(p.Result)
 		g.e.Lost += int(lost)
 		if g.c.OfReceived {
 			lost = 0

@@ -1,7 +1,6 @@
 package budget
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -197,20 +196,6 @@ func jsonError(name string, body []byte, d *json.Decoder, err error) error {
 // lineAt is the number of the line at an offset.
 func lineAt(body []byte, offset int64) int {
 	return 1 + bytes.Count(body[:min(int(offset), len(body))], []byte("\n"))
-}
-
-// WriteResults writes pieces as JSON, a Result a line, as ReadFile reads them.
-func WriteResults(w io.Writer, pieces []Piece) error {
-	b := bufio.NewWriter(w)
-	for _, p := range pieces {
-		text, err := json.Marshal(p.Result)
-		if err != nil {
-			return fmt.Errorf("writing results: %w", err)
-		}
-		b.Write(text)
-		b.WriteByte('\n')
-	}
-	return b.Flush()
 }
 
 // shorten quotes foreign text without letting it fill the screen.

@@ -235,8 +235,10 @@ func (m *measurement) progress(s *station) {
 	if m.live.Progress == nil {
 		return
 	}
-	p := Progress{Elapsed: time.Since(m.began), Longest: m.plan.MaxDuration, Bytes: unit.Bytes(m.bytes), Trials: m.family.Trials,
-		Running: s.spec.Kind.Name + " " + s.target}
+	p := Progress{
+		Elapsed: time.Since(m.began), Longest: m.plan.MaxDuration, Bytes: unit.Bytes(m.bytes), Trials: m.family.Trials,
+		Running: s.spec.Kind.Name + " " + s.target,
+	}
 	for _, piece := range s.pieces {
 		for _, t := range piece.Tracks {
 			p.Samples = max(p.Samples, len(t.Values)*len(s.pieces))

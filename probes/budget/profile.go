@@ -2,7 +2,6 @@ package budget
 
 import (
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -39,22 +38,38 @@ type fiveQI struct {
 // fiveQIs is TS 23.501 v19.4.0 table 5.7.4-1.
 func fiveQIs() []fiveQI {
 	return []fiveQI{
-		{1, 100, 1e-2, false, "conversational voice"}, {2, 150, 1e-3, false, "conversational video"},
-		{3, 50, 1e-3, false, "real-time gaming, V2X, process monitoring"}, {4, 300, 1e-6, false, "buffered video"},
-		{5, 100, 1e-6, false, "IMS signalling"}, {6, 300, 1e-6, false, "buffered video, TCP"},
-		{7, 100, 1e-3, false, "voice, live video, interactive gaming"}, {8, 300, 1e-6, false, "buffered video, TCP"},
-		{9, 300, 1e-6, false, "default bearer"}, {10, 1100, 1e-6, false, "satellite"},
-		{65, 75, 1e-2, false, "mission-critical push to talk"}, {66, 100, 1e-2, false, "push to talk"},
-		{67, 100, 1e-3, false, "mission-critical video"}, {69, 60, 1e-6, false, "mission-critical signalling"},
-		{70, 200, 1e-6, false, "mission-critical data"}, {71, 150, 1e-6, false, "live uplink streaming"},
-		{72, 300, 1e-4, false, "live uplink streaming"}, {73, 300, 1e-8, false, "live uplink streaming"},
-		{74, 500, 1e-8, false, "live uplink streaming"}, {75, 50, 1e-2, false, "A2X"},
-		{76, 500, 1e-4, false, "live uplink streaming"}, {79, 50, 1e-2, false, "V2X messages"},
-		{80, 10, 1e-6, false, "low-latency eMBB, augmented reality"}, {82, 10, 1e-4, true, "discrete automation"},
-		{83, 10, 1e-4, true, "discrete automation, V2X"}, {84, 30, 1e-5, true, "intelligent transport"},
-		{85, 5, 1e-5, true, "high-voltage electricity, remote driving"}, {86, 5, 1e-4, true, "advanced driving, platooning"},
-		{87, 5, 1e-3, true, "motion tracking"}, {88, 10, 1e-3, true, "motion tracking"},
-		{89, 15, 1e-4, true, "split rendering"}, {90, 20, 1e-4, true, "split rendering"},
+		{1, 100, 1e-2, false, "conversational voice"},
+		{2, 150, 1e-3, false, "conversational video"},
+		{3, 50, 1e-3, false, "real-time gaming, V2X, process monitoring"},
+		{4, 300, 1e-6, false, "buffered video"},
+		{5, 100, 1e-6, false, "IMS signalling"},
+		{6, 300, 1e-6, false, "buffered video, TCP"},
+		{7, 100, 1e-3, false, "voice, live video, interactive gaming"},
+		{8, 300, 1e-6, false, "buffered video, TCP"},
+		{9, 300, 1e-6, false, "default bearer"},
+		{10, 1100, 1e-6, false, "satellite"},
+		{65, 75, 1e-2, false, "mission-critical push to talk"},
+		{66, 100, 1e-2, false, "push to talk"},
+		{67, 100, 1e-3, false, "mission-critical video"},
+		{69, 60, 1e-6, false, "mission-critical signalling"},
+		{70, 200, 1e-6, false, "mission-critical data"},
+		{71, 150, 1e-6, false, "live uplink streaming"},
+		{72, 300, 1e-4, false, "live uplink streaming"},
+		{73, 300, 1e-8, false, "live uplink streaming"},
+		{74, 500, 1e-8, false, "live uplink streaming"},
+		{75, 50, 1e-2, false, "A2X"},
+		{76, 500, 1e-4, false, "live uplink streaming"},
+		{79, 50, 1e-2, false, "V2X messages"},
+		{80, 10, 1e-6, false, "low-latency eMBB, augmented reality"},
+		{82, 10, 1e-4, true, "discrete automation"},
+		{83, 10, 1e-4, true, "discrete automation, V2X"},
+		{84, 30, 1e-5, true, "intelligent transport"},
+		{85, 5, 1e-5, true, "high-voltage electricity, remote driving"},
+		{86, 5, 1e-4, true, "advanced driving, platooning"},
+		{87, 5, 1e-3, true, "motion tracking"},
+		{88, 10, 1e-3, true, "motion tracking"},
+		{89, 15, 1e-4, true, "split rendering"},
+		{90, 20, 1e-4, true, "split rendering"},
 	}
 }
 
@@ -64,8 +79,10 @@ func Profiles() []Profile {
 	var list []Profile
 	byID := map[int]Profile{}
 	for _, row := range fiveQIs() {
-		p := Profile{Name: fmt.Sprintf("5qi-%d", row.id), Delay: time.Duration(row.delay) * ms, Share: 0.98, Loss: row.loss,
-			Source: fmt.Sprintf("3GPP TS 23.501 table 5.7.4-1, 5QI %d: %s", row.id, row.example)}
+		p := Profile{
+			Name: fmt.Sprintf("5qi-%d", row.id), Delay: time.Duration(row.delay) * ms, Share: 0.98, Loss: row.loss,
+			Source: fmt.Sprintf("3GPP TS 23.501 table 5.7.4-1, 5QI %d: %s", row.id, row.example),
+		}
 		if row.delayCritical { // TS 23.501 section 5.7.3.4: a packet that is later than the budget counts as lost
 			p.Share, p.Loss = 1-row.loss, 0
 		}
@@ -113,8 +130,10 @@ func (e *Entry) fromProfile(problem func(key, text string)) []Criterion {
 		problem("profile", err.Error())
 		return nil
 	}
-	for key, given := range map[string]bool{"metric": e.Metric != "", "statistic": e.Statistic != "", "bound": e.Bound != "", "at_least": e.AtLeast != "",
-		"direction": e.Direction != "", "of": e.Of != "", "survival": e.Survival != 0, "ratio": e.Ratio != "", "floor": e.Floor != ""} {
+	for key, given := range map[string]bool{
+		"metric": e.Metric != "", "statistic": e.Statistic != "", "bound": e.Bound != "", "at_least": e.AtLeast != "",
+		"direction": e.Direction != "", "of": e.Of != "", "survival": e.Survival != 0, "ratio": e.Ratio != "", "floor": e.Floor != "",
+	} {
 		if given {
 			problem(key, fmt.Sprintf("contradicts the profile %s, which says it itself: keep one", p.Name))
 			return nil
@@ -157,7 +176,7 @@ func (p Profile) criteria(e *Entry) []Criterion {
 	}
 	if p.Loss > 0 {
 		c := base
-		c.Name, c.Metric, c.Limit = base.Name+": loss", probes.LossRatio, 1-math.Pow(1-p.Loss, 2)
+		c.Name, c.Metric, c.Limit = base.Name+": loss", probes.LossRatio, 1-(1-p.Loss)*(1-p.Loss)
 		c.Statistic = Statistic{Text: "ratio", Form: Share}
 		c.Note = p.Source + ". Either direction may lose this share; what is measured is the round trip."
 		list = append(list, c)

@@ -5,7 +5,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/nrprobe/nrprobe/configs/catalog"
 	"github.com/nrprobe/nrprobe/configs/unit"
@@ -127,11 +126,6 @@ func significant(v float64) string {
 		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
 	}
 	return text
-}
-
-// seconds turns a number of seconds into a Duration for printing, to the nearest millisecond.
-func seconds(v float64) time.Duration {
-	return time.Duration(v * float64(time.Second)).Round(time.Millisecond)
 }
 
 // didYouMean is " (did you mean "rtt"?)" when a word is near one of the known ones.

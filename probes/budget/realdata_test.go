@@ -15,11 +15,7 @@ import (
 // table reads a CSV file of the data sets, or skips the test where there are none.
 func table(t *testing.T, name string) (header map[string]int, rows [][]string) {
 	t.Helper()
-	folder := os.Getenv("NRPROBE_DATA")
-	if folder == "" {
-		folder = filepath.Join("..", "..", "..", "shared", "data")
-	}
-	f, err := os.Open(filepath.Join(folder, name))
+	f, err := os.Open(filepath.Join(recordingsFolder(), name))
 	if err != nil {
 		t.Skipf("no measurements to try it on (NRPROBE_DATA names their folder): %v", err)
 	}
@@ -33,6 +29,23 @@ func table(t *testing.T, name string) (header map[string]int, rows [][]string) {
 		header[name] = i
 	}
 	return header, rows[1:]
+}
+
+func recordingsFolder() string {
+	if folder := os.Getenv("NRPROBE_DATA"); folder != "" {
+		return folder
+	}
+	return filepath.Join("..", "..", "..", "shared", "data")
+}
+
+// recordings says whether there are recorded drives.
+func recordings() bool {
+	_, err := os.Stat(filepath.Join(recordingsFolder(), "cicv5g_rtt_radio"))
+	return err == nil
+}
+
+func cicv5gRuns() []string {
+	return []string{"urban_n78_v30_run01.csv", "urban_n8_v30_run01.csv", "south_n8_v10_01.csv", "w2s_n8_v30_run01.csv"}
 }
 
 // cicv5g reads one run: round-trip times in seconds and when they were sent.
@@ -68,7 +81,7 @@ func compare(base, now *Evidence) []Verdict {
 
 // TestHalvesOfOneDriveDoNotFail compares the halves of each run with each other, in both orders.
 func TestHalvesOfOneDriveDoNotFail(t *testing.T) {
-	for _, name := range []string{"urban_n78_v30_run01.csv", "urban_n8_v30_run01.csv", "south_n8_v10_01.csv", "w2s_n8_v30_run01.csv"} {
+	for _, name := range cicv5gRuns() {
 		v, at := cicv5g(t, name)
 		m := len(v) / 2
 		halves := []*Evidence{session(v[:m], at[:m]), session(v[m:], at[m:])}
@@ -145,21 +158,12 @@ func TestShortDrivesAreInconclusive(t *testing.T) {
 		if count[Fail] > 0 || count[Pass] > 0 {
 			t.Errorf("%s: %v, want all of them inconclusive", name, count)
 		}
-		var all, first, second, even, odd []float64
-		for i, r := range runs {
+		var all []float64
+		for _, r := range runs {
 			all = append(all, r...)
-			if i < len(runs)/2 {
-				first = append(first, r...)
-			} else {
-				second = append(second, r...)
-			}
-			if i%2 == 0 {
-				even = append(even, r...)
-			} else {
-				odd = append(odd, r...)
-			}
 		}
-		for _, p := range [][2][]float64{{first, second}, {second, first}, {even, odd}, {odd, even}} {
+		even, odd, m := every(runs, 0), every(runs, 1), len(all)/2
+		for _, p := range [][2][]float64{{all[:m], all[m:]}, {all[m:], all[:m]}, {even, odd}, {odd, even}} {
 			for _, v := range compare(drive(p[0]), drive(p[1])) {
 				if v.Outcome == Fail {
 					t.Errorf("%s: one carrier fails against itself: %s", name, v.Reason)

@@ -99,8 +99,10 @@ func (v *Verdict) json() verdictJSON {
 
 // WriteJSON writes the report for machines, as one object with the schema ReportSchema.
 func (r *Report) WriteJSON(w io.Writer) error {
-	j := reportJSON{Schema: ReportSchema, Outcome: r.Outcome, Summary: r.summary(), Start: r.Start, Elapsed: r.Elapsed.Seconds(),
-		Sequential: r.Sequential, Warnings: r.Warnings, Conditions: r.Conditions, Budgets: []verdictJSON{}}
+	j := reportJSON{
+		Schema: ReportSchema, Outcome: r.Outcome, Summary: r.summary(), Start: r.Start, Elapsed: r.Elapsed.Seconds(),
+		Sequential: r.Sequential, Warnings: r.Warnings, Conditions: r.Conditions, Budgets: []verdictJSON{},
+	}
 	if r.Err != nil {
 		j.Error = r.Err.Error()
 	}

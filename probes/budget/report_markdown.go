@@ -84,15 +84,16 @@ func (v *Verdict) chart() string {
 	if len(rows) == 0 || v.Values != rows[len(rows)-1] || low <= 0 || math.IsInf(high, 1) || high <= low*1.001 {
 		return ""
 	}
-	chart := ""
-	for _, r := range rows {
-		chart += bars(r, low, high)
+	var chart strings.Builder
+	for i, r := range rows {
+		chart.WriteString(bars(r, low, high))
 		if len(rows) == 2 {
-			chart += map[bool]string{true: "  baseline", false: "  now"}[r == rows[0]]
+			chart.WriteString([]string{"  baseline", "  now"}[i])
 		}
-		chart += "\n"
+		chart.WriteString("\n")
 	}
-	return chart + v.scale(low, high, mark)
+	chart.WriteString(v.scale(low, high, mark))
+	return chart.String()
 }
 
 // extent is from where to where a distribution is drawn: the highest thousandth, and what was lost, is left out.

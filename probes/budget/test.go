@@ -71,7 +71,7 @@ func (t meanTest) settles(alpha float64) (total float64, ok bool) {
 	if away == 0 || math.IsInf(width, 1) || width/away > 10 {
 		return 0, false
 	}
-	return math.Ceil(t.N * math.Pow(width/away, 2)), true
+	return math.Ceil(t.N * width / away * width / away), true
 }
 
 // extremeTest compares the largest value of what was measured with a limit. Nothing is inferred.
@@ -122,7 +122,7 @@ func (t differenceTest) settles(alpha float64) (total float64, ok bool) {
 	if away <= 0 || math.IsInf(width, 0) || math.IsNaN(width) || width/away > 10 {
 		return 0, false
 	}
-	return math.Ceil(t.n * math.Pow(width/away, 2)), true
+	return math.Ceil(t.n * width / away * width / away), true
 }
 
 // share is a share beyond a limit as a figure with bounds.

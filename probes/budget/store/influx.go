@@ -43,7 +43,9 @@ func (f *fetcher) influx(ctx context.Context) ([]budget.Piece, error) {
 	said := answer.Error
 	var pieces []budget.Piece
 	for _, r := range answer.Results {
-		said += r.Error
+		if said == "" {
+			said = r.Error
+		}
 		for _, s := range r.Series {
 			for _, row := range s.Values {
 				result, err := f.row(s.Tags, s.Columns, row)
@@ -62,8 +64,10 @@ func (f *fetcher) influx(ctx context.Context) ([]budget.Piece, error) {
 
 // row makes a Result of one point.
 func (f *fetcher) row(tags map[string]string, columns []string, row []json.RawMessage) (*probes.Result, error) {
-	r := &probes.Result{Kind: tags["kind"], Probe: tags["probe"], Target: tags["target"], Agent: tags["agent"], Labels: map[string]string{},
-		Values: map[string]float64{}, Hists: map[string]*probes.Hist{}}
+	r := &probes.Result{
+		Kind: tags["kind"], Probe: tags["probe"], Target: tags["target"], Agent: tags["agent"], Labels: map[string]string{},
+		Values: map[string]float64{}, Hists: map[string]*probes.Hist{},
+	}
 	r.ID.Agent = tags["agent"]
 	for name, value := range tags {
 		if !wire.Reserved(name) && value != "" {

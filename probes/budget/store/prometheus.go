@@ -217,8 +217,10 @@ func (c *collecting) point(metric map[string]string, at json.RawMessage, step ti
 	c.seen[key] = true
 	r := c.windows[w]
 	if r == nil {
-		r = &probes.Result{Agent: metric["agent"], Kind: metric["kind"], Probe: metric["probe"], Target: metric["target"], Outcome: probes.OK,
-			Start: time.UnixMilli(end).Add(-step).UTC(), Elapsed: step, Labels: map[string]string{}, Values: map[string]float64{}, Hists: map[string]*probes.Hist{}}
+		r = &probes.Result{
+			Agent: metric["agent"], Kind: metric["kind"], Probe: metric["probe"], Target: metric["target"], Outcome: probes.OK,
+			Start: time.UnixMilli(end).Add(-step).UTC(), Elapsed: step, Labels: map[string]string{}, Values: map[string]float64{}, Hists: map[string]*probes.Hist{},
+		}
 		for name, value := range metric {
 			if !slices.Contains(notLabels(), name) {
 				r.Labels[name] = value

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -112,10 +113,7 @@ func TestInfluxGivesResultsBack(t *testing.T) {
 func prometheusServer(t *testing.T, queries *[]string) http.HandlerFunc {
 	labels := map[string]string{"agent": "van", "kind": "stamp", "probe": "edge", "target": "edge.example", "site": "north", "instance": "x", "job": "y"}
 	with := func(more ...string) map[string]string {
-		m := map[string]string{}
-		for k, v := range labels {
-			m[k] = v
-		}
+		m := maps.Clone(labels)
 		for i := 0; i < len(more); i += 2 {
 			m[more[i]] = more[i+1]
 		}
