@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/probetest"
@@ -23,7 +24,6 @@ func TestCapacityIsTheLinksRate(t *testing.T) {
 				}
 				want := ipRate(rate*megabit, maxSize)
 				got := r.Values["ip_capacity_"+direction+"_bytes_per_second"]
-				t.Log(direction, rate, got/want, r.Values, r.Info)
 				if math.Abs(got/want-1) > 0.03 {
 					t.Errorf("%s: capacity %v bytes/s, want %v", direction, got, want)
 				}
@@ -35,6 +35,7 @@ func TestCapacityIsTheLinksRate(t *testing.T) {
 	}
 }
 
+// TestTrains: the estimate is as good on a link that nobody else uses, and takes 2 MB at most.
 func TestTrains(t *testing.T) {
 	for _, direction := range []string{"down", "up"} {
 		for _, rate := range []float64{1, 10, 100, 1000} {
@@ -46,7 +47,6 @@ func TestTrains(t *testing.T) {
 				}
 				want := ipRate(rate*megabit, maxSize)
 				got := r.Values["ip_capacity_"+direction+"_bytes_per_second"]
-				t.Log(direction, rate, got/want, r.Values, r.Info)
 				if math.Abs(got/want-1) > 0.03 {
 					t.Errorf("%s: capacity %v bytes/s, want %v", direction, got, want)
 				}
@@ -58,6 +58,7 @@ func TestTrains(t *testing.T) {
 	}
 }
 
+// TestSuite runs tests that are too short for the search to reach the link's rate, so that it loses nothing.
 func TestSuite(t *testing.T) {
 	for _, mode := range []string{"search", "train"} {
 		for _, direction := range []string{"down", "up"} {
@@ -69,7 +70,7 @@ func TestSuite(t *testing.T) {
 					},
 					Config: func(config any) {
 						c := config.(*Config)
-						c.Mode, c.Direction, c.Duration, c.Trains = mode, direction, 400*1e6, 4
+						c.Mode, c.Direction, c.Duration, c.Trains = mode, direction, 400*time.Millisecond, 4
 					},
 				}.Run(t)
 			})

@@ -216,7 +216,8 @@ func (r *run) send(ctx context.Context) error {
 		defer close(heard)
 		r.listen(listening, ended)
 	})
-	d, err := newSender(r.link, r.env.Rand.Uint64()).run(sending)
+	sender := newSender(r.link, r.env.Rand.Uint64())
+	d, err := sender.run(sending)
 	if err == nil {
 		err = r.control.say(message{Done: &d})
 		r.patient(ctx, heard)
@@ -225,6 +226,8 @@ func (r *run) send(ctx context.Context) error {
 	listen.Wait()
 	r.sent = &d
 	switch {
+	case r.count != nil && r.count.Final && sender.refusal != nil && r.count.Stop == byNoLoad:
+		return fmt.Errorf("%w; the own kernel last refused to send: %w", r.verdict(byNoLoad), sender.refusal)
 	case r.count != nil && r.count.Final:
 		return r.verdict(r.count.Stop)
 	case err != nil:
@@ -268,6 +271,8 @@ func (r *run) listen(ctx context.Context, ended context.CancelCauseFunc) {
 // verdict is the outcome of a test that ended for the reason.
 func (r *run) verdict(reason string) error {
 	switch {
+	case reason == byNoLoad && r.count.Received == 0:
+		return probes.Fail(probes.Timeout, "no load has arrived within %v of the start", startLimit)
 	case reason == byNoLoad:
 		return probes.Fail(probes.Timeout, "no load has arrived for %v, %v after the first", stopAfter, r.count.Elapsed.Round(time.Millisecond))
 	case reason == byNoFeedback:

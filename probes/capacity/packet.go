@@ -147,11 +147,10 @@ func (f feedback) anomalies() int64 {
 	return int64(f.lost) + int64(f.reordered) + int64(f.duplicated)
 }
 
-// appendFeedback writes a feedback datagram.
-func appendFeedback(dst []byte, t token, f feedback) []byte {
-	start := len(dst)
-	dst = append(dst, make([]byte, feedbackSize)...)
-	b := dst[start:]
+// encode writes a feedback datagram.
+func (f feedback) encode(t token) []byte {
+	whole := make([]byte, feedbackSize)
+	b := whole
 	putHeader(b, feedbackPacket, t)
 	putLoad(b, f.number, 0)
 	binary.BigEndian.PutUint16(b[6:], f.train)
@@ -161,10 +160,10 @@ func appendFeedback(dst []byte, t token, f feedback) []byte {
 	}
 	binary.BigEndian.PutUint64(b[24:], uint64(f.delayRange))
 	binary.BigEndian.PutUint64(b[32:], uint64(f.spread))
-	return dst
+	return whole
 }
 
-// parseFeedback reads what appendFeedback wrote.
+// parseFeedback reads what encode wrote.
 func parseFeedback(b []byte, t token) (feedback, error) {
 	d, err := parseDatagram(b, t)
 	if err != nil {

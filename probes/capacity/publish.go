@@ -45,6 +45,11 @@ func (r *run) publish() {
 	if p == nil {
 		return
 	}
+	if p.Dropped > 0 && r.plan.Up {
+		r.rec.Flag(probes.FarEndLate)
+	} else if p.Dropped > 0 {
+		r.rec.Flag(probes.CPUStarved)
+	}
 	r.rec.Add(probes.Transferred, way, float64(p.Bytes))
 	r.rec.Add(probes.PacketsReceived, probes.Both, float64(p.Received))
 	for _, d := range []probes.Direction{probes.Both, way} {
@@ -81,7 +86,7 @@ func (r *run) note() {
 	if d := r.sent; d != nil {
 		notes["ended_by"], notes["gso"] = d.Stop, strconv.FormatBool(d.GSO)
 		if !r.plan.Train {
-			notes["limited_by"] = d.limit(r.plan.MaxRate)
+			notes["limited_by"] = r.limit(d)
 		}
 	}
 	if p := r.count; p != nil {
@@ -98,14 +103,17 @@ func (r *run) note() {
 	}
 }
 
-// limit names what kept the rate from rising further: "path", "max_rate", the "sender", or the "duration" of the test.
-func (d *done) limit(maxRate float64) string {
+// limit names what kept the rate from rising further: the "path", the "receiver", whose kernel had no room for what
+// arrived, the "sender", which could not keep to its times, "max_rate", or the "duration" of the test.
+func (r *run) limit(d *done) string {
 	switch {
+	case r.count != nil && r.count.Dropped > 0:
+		return "receiver"
 	case d.Congested:
 		return "path"
 	case float64(d.Skipped) > lateShare*float64(d.Sent):
 		return "sender"
-	case maxRate > 0 && d.Rate >= maxRate:
+	case r.plan.MaxRate > 0 && d.Rate >= r.plan.MaxRate:
 		return "max_rate"
 	default:
 		return "duration"

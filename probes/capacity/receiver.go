@@ -171,7 +171,7 @@ func (r *receiver) respond(now time.Time) {
 	r.feedback.train, r.feedback.arrived, r.feedback.spread = r.trains.last()
 	r.since = t
 	// A feedback that cannot be sent is a lost one, which the sender knows how to take.
-	_, _ = r.socket.WriteToUDPAddrPort(appendFeedback(nil, r.token, r.feedback), r.socket.peer)
+	_, _ = r.socket.WriteToUDPAddrPort(r.feedback.encode(r.token), r.socket.peer)
 	if !now.Before(r.nextReport) {
 		r.nextReport = now.Add(reportEvery)
 		r.say(r.report())
@@ -198,7 +198,7 @@ func (r *receiver) report() report {
 // final is the last report.
 func (r *receiver) final(stop string) report {
 	p := r.report()
-	p.Final, p.Stop, p.Variation = true, stop, r.delays.hist()
+	p.Final, p.Stop, p.Variation, p.Dropped = true, stop, r.delays.hist(), r.socket.dropped()
 	return p
 }
 

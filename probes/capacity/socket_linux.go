@@ -50,6 +50,25 @@ func (s *socket) coalesce() {
 	s.control = make([]byte, unix.CmsgSpace(4)*2)
 }
 
+// dropped is how often the socket's receive buffer was full when something arrived (SO_MEMINFO). What was put together by
+// then counts once.
+func (s *socket) dropped() (n int64) {
+	if s.raw == nil {
+		return 0
+	}
+	const drops, counts = 8, 9 // SK_MEMINFO_DROPS, SK_MEMINFO_VARS of linux/sock_diag.h
+	_ = s.raw.Control(func(fd uintptr) {
+		var info [counts]uint32
+		size := uint32(unsafe.Sizeof(info))
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
+			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+		if errno == 0 {
+			n = int64(info[drops])
+		}
+	})
+	return n
+}
+
 func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	if ip := a.Addr().Unmap(); ip.Is4() {
 		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}
@@ -77,8 +96,8 @@ func (s *socket) send(b []byte, size int) (taken, refused int, err error) {
 		switch {
 		case err == nil:
 			taken += step / size
-		case s.gso && errors.Is(err, unix.EIO) || s.gso && errors.Is(err, unix.EINVAL):
-			s.gso = false // the interface cannot (no checksum offload): one by one from here on
+		case s.gso && (errors.Is(err, unix.EIO) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EMSGSIZE)):
+			s.gso = false // the interface cannot (no checksum offload, a small MTU): one by one from here on
 			more, again, err := s.send(b, size)
 			return taken + more, refused + again, err
 		default:

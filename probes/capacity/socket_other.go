@@ -10,6 +10,9 @@ type offload struct{ gso, gro bool }
 func (s *socket) prepare()  {}
 func (s *socket) coalesce() {}
 
+// dropped is told on Linux only.
+func (s *socket) dropped() int64 { return 0 }
+
 // send sends the datagrams in b, each of size bytes, and returns how many the kernel took and how many it refused.
 func (s *socket) send(b []byte, size int) (taken, refused int, err error) {
 	taken, err = s.writeEach(b, size)

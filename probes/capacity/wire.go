@@ -96,6 +96,8 @@ type report struct {
 	Bytes      int64 `json:"bytes"`
 	Reordered  int64 `json:"reordered,omitempty"`
 	Duplicated int64 `json:"duplicated,omitempty"`
+	// Dropped is how often the receiver's own kernel had no room for what arrived, where it tells.
+	Dropped int64 `json:"dropped,omitempty"`
 	// Capacity is the result so far in IP-layer bytes per second; 0 while there is none. Error is its error, where that
 	// is known, and Trains the number of trains behind it.
 	Capacity float64 `json:"capacity,omitempty"`
@@ -180,7 +182,7 @@ func (o *open) check() error {
 }
 
 func (r *report) check() error {
-	if r.Elapsed < 0 || r.Received < 0 || r.Bytes < 0 || r.Reordered < 0 || r.Duplicated < 0 || r.Trains < 0 ||
+	if r.Elapsed < 0 || r.Received < 0 || r.Bytes < 0 || r.Reordered < 0 || r.Duplicated < 0 || r.Dropped < 0 || r.Trains < 0 ||
 		!(r.Capacity >= 0) || !(r.Error >= 0) || math.IsInf(r.Capacity+r.Error, 0) {
 		return outOfRange("report", *r)
 	}

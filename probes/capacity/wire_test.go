@@ -24,7 +24,7 @@ func messages() []message {
 		{Start: &struct{}{}},
 		{Go: &struct{}{}},
 		{Done: &done{Sent: 1 << 50, Refused: 1, Skipped: 2, Rate: 3.5, Congested: true, Stop: byDuration, GSO: true}},
-		{Report: &report{Elapsed: time.Second, Received: 1 << 50, Bytes: 1 << 60, Reordered: 1, Duplicated: 2, Capacity: 1e9, Error: 1e8, Trains: 3, Variation: &h, Stop: byNoLoad, GRO: true, Final: true}},
+		{Report: &report{Elapsed: time.Second, Received: 1 << 50, Bytes: 1 << 60, Reordered: 1, Duplicated: 2, Dropped: 3, Capacity: 1e9, Error: 1e8, Trains: 3, Variation: &h, Stop: byNoLoad, GRO: true, Final: true}},
 	}
 }
 
@@ -146,7 +146,7 @@ func TestLoadLayout(t *testing.T) {
 func TestDatagrams(t *testing.T) {
 	own := token{1}
 	want := feedback{number: 7, received: 1, lost: 2, reordered: 3, duplicated: 4, delayRange: 5, train: 6, arrived: 8, spread: 9}
-	b := appendFeedback(nil, own, want)
+	b := want.encode(own)
 	if got, err := parseFeedback(b, own); err != nil || got != want {
 		t.Errorf("round trip gives %+v, %v", got, err)
 	}
@@ -174,7 +174,7 @@ func TestDatagrams(t *testing.T) {
 
 func FuzzDatagram(f *testing.F) {
 	own := token{1}
-	f.Add(appendFeedback(nil, own, feedback{number: 7, delayRange: time.Second}))
+	f.Add(feedback{number: 7, delayRange: time.Second}.encode(own))
 	load := make([]byte, minSize)
 	putHeader(load, loadPacket, own)
 	f.Add(load)
@@ -187,7 +187,7 @@ func FuzzDatagram(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := parseFeedback(appendFeedback(nil, own, v), own)
+		again, err := parseFeedback(v.encode(own), own)
 		if err != nil || again != v {
 			t.Fatalf("round trip changed %+v to %+v, %v", v, again, err)
 		}
