@@ -37,16 +37,29 @@ func file(t *testing.T, name, text string) string {
 	return path
 }
 
+// badInput is a command line that fails, and how.
+type badInput struct {
+	name string
+	args []string
+	code int
+	want string // stderr or stdout holds it
+}
+
+func (c badInput) check(t *testing.T) {
+	stdout, stderr, code := run(t, c.args...)
+	if code != c.code || !strings.Contains(stderr+stdout, c.want) {
+		t.Errorf("exit code %d, want %d; output lacks %q:\n%s%s", code, c.code, c.want, stderr, stdout)
+	}
+	if n := strings.Count(stderr, "nrprobe: "); n > 1 {
+		t.Errorf("%d errors where one was to be seen:\n%s", n, stderr)
+	}
+}
+
 func TestBadInputGetsOneClearError(t *testing.T) {
 	agent := func(probe string) string {
 		return file(t, "agent.yaml", "agent: {name: a}\nprobes:\n  - "+probe+"\nuplink: {url: \"http://127.0.0.1:1\"}\n")
 	}
-	for _, c := range []struct {
-		name string
-		args []string
-		code int
-		want string // stderr or stdout holds it
-	}{
+	for _, c := range []badInput{
 		{"unknown command", []string{"porbe"}, 2, `unknown command "porbe" (did you mean "probe"?)`},
 		{"unknown kind", []string{"probe", "stmap", "host"}, 2, `unknown probe kind "stmap" (did you mean "stamp"?)`},
 		{"unknown command of config", []string{"config", "chekc"}, 2, `unknown command "chekc" (did you mean "check"?): see nrprobe config --help`},
@@ -72,15 +85,7 @@ func TestBadInputGetsOneClearError(t *testing.T) {
 		{"binary garbage as a file", []string{"config", "check", "--role", "agent", file(t, "garbage.yaml", "\x00\x01\xff\xfe\x00")}, 2, "garbage.yaml"},
 		{"no role to be told", []string{"config", "check", file(t, "what.yaml", "colour: red")}, 2, "add --role"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			stdout, stderr, code := run(t, c.args...)
-			if code != c.code || !strings.Contains(stderr+stdout, c.want) {
-				t.Errorf("exit code %d, want %d; output lacks %q:\n%s%s", code, c.code, c.want, stderr, stdout)
-			}
-			if n := strings.Count(stderr, "nrprobe: "); n > 1 {
-				t.Errorf("%d errors where one was to be seen:\n%s", n, stderr)
-			}
-		})
+		t.Run(c.name, c.check)
 	}
 }
 

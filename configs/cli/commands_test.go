@@ -60,18 +60,18 @@ func TestFilesThatAreShippedAreGood(t *testing.T) {
 func TestOncePrintsForAPerson(t *testing.T) {
 	far := startFarEnd(t, farEnds()...)
 	config := file(t, "agent.yaml", fmt.Sprintf(`probes:
-  - {name: delay, kind: stamp, target: %q, every: 1m, count: 3, interval: 10ms}
+  - {name: delay, kind: tcp, target: %q, every: 1m, count: 3, interval: 10ms}
   - {name: safe, kind: quic, target: %q, every: 1m, count: 1}
 outbox: {path: %q}
 metrics: {listen: "off"}
-`, far.Addrs().STAMP[0], far.Addrs().QUIC[0], t.TempDir()))
+`, far.Addrs().Streams[0], far.Addrs().QUIC[0], t.TempDir()))
 	var out, errs strings.Builder
 	if code := Run(process("", &out, &errs, "agent", "--once", "-c", config)); code != 0 || errs.String() != "" {
 		t.Fatalf("exit code %d\n%s%s", code, &errs, &out)
 	}
 	for _, want := range []string{
-		"stamp " + far.Addrs().STAMP[0].String() + ": ok in ", "quic " + far.Addrs().QUIC[0].String() + ": ok in ",
-		"p999", "rtt  3", "packets sent 3,  packets received 3", "loss 0 %", "handshake  1",
+		"tcp " + far.Addrs().Streams[0].String() + ": ok in ", "quic " + far.Addrs().QUIC[0].String() + ": ok in ",
+		"p999", "rtt  3", "packets sent 3,  packets received 3", "handshake  1",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, &out)

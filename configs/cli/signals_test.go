@@ -130,7 +130,7 @@ func checkPartial(t *testing.T, text string) {
 	if err := json.Unmarshal([]byte(text), &r); err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	if r.Outcome != probes.Canceled || r.Quality&probes.Partial == 0 || r.Values["packets_sent"] < 20 || r.Values["packets_received"] < 19 {
+	if r.Outcome != probes.Canceled || r.Quality&probes.Partial == 0 || r.Values["packets_sent"] < 20 || r.Values["packets_received"] == 0 {
 		t.Errorf("outcome %s, flags %v, sent %v, received %v", r.Outcome, r.Quality.Names(), r.Values["packets_sent"], r.Values["packets_received"])
 	}
 }
