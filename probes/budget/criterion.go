@@ -86,6 +86,15 @@ func (c *Criterion) Asks() string {
 	}
 }
 
+// what is the criterion's figure in words.
+func (c *Criterion) what() string {
+	text := c.Statistic.Text + " of " + c.Metric.HistName(c.Direction)
+	if c.Statistic.Form == Reliability || c.Statistic.Form == Availability {
+		text += " within " + formatQuantity(c.Metric.Unit, c.Limit)
+	}
+	return text
+}
+
 // Shared says that the figures of the criterion are shares: of packets or of time.
 func (c *Criterion) Shared() bool {
 	return slices.Contains([]Form{Share, Reliability, Availability}, c.Statistic.Form)

@@ -35,7 +35,7 @@ type Progress struct {
 	Bytes            unit.Bytes // sent and received so far, headers included, about
 	Running          string     // what was just measured, for a person
 	Trials           []*Trial
-	Samples          int // of the first trial
+	Samples          int // of the probe that was just run
 }
 
 // station is one probe against one target, run again and again.
@@ -240,9 +240,11 @@ func (m *measurement) progress(s *station) {
 		Running: s.spec.Kind.Name + " " + s.target,
 	}
 	for _, piece := range s.pieces {
+		most := 0
 		for _, t := range piece.Tracks {
-			p.Samples = max(p.Samples, len(t.Values)*len(s.pieces))
+			most = max(most, len(t.Values))
 		}
+		p.Samples += most
 	}
 	m.live.Progress(p)
 }

@@ -201,7 +201,8 @@ func (f *Family) unfit(c *Criterion, e *Evidence) string {
 	case c.Statistic.Form == Extreme:
 		return ""
 	}
-	if n, least := e.N(), c.needs(1-c.Confidence); n < float64(least) {
+	// A quantile that cannot be seen at all is neither kept nor broken. A share can be broken long before it could be kept.
+	if n, least := e.N(), c.needs(1-c.Confidence); n < float64(least) && !c.Shared() {
 		return fmt.Sprintf("%.0f samples are too few: %s at %s confidence needs at least %d", n, c.Statistic.Text, formatShare(c.Confidence), least)
 	}
 	if n := e.N(); n < MinStream && !e.Coarse && !e.Runs {

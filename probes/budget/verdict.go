@@ -150,7 +150,7 @@ func (t *Trial) reason(v *Verdict) string {
 
 func (t *Trial) finding(b *strings.Builder, v *Verdict) {
 	c := t.Criterion
-	what := c.Statistic.Text + " of " + c.Metric.HistName(c.Direction)
+	what := c.what()
 	sure := formatShare(c.Confidence) + " sure"
 	if t.Against != Bound {
 		t.comparison(b, v, what, sure)
@@ -172,9 +172,17 @@ func (t *Trial) finding(b *strings.Builder, v *Verdict) {
 	if c.Statistic.Form == Reliability || c.Statistic.Form == Availability {
 		limit = c.AtLeast
 	}
-	fmt.Fprintf(b, "%s is %s, %s the %s allowed", what, c.format(v.Estimate), words[v.Outcome], c.format(limit))
-	if v.Outcome == Fail && limit > 0 && !c.Shared() {
-		fmt.Fprintf(b, " by %s", formatShare(math.Abs(v.Estimate-limit)/limit))
+	asked := "allowed"
+	if words[Pass] == "at least" {
+		asked = "asked for"
+	}
+	fmt.Fprintf(b, "%s is %s, %s the %s %s", what, c.format(v.Estimate), words[v.Outcome], c.format(limit), asked)
+	if excess := math.Abs(v.Estimate-limit) / limit; v.Outcome == Fail && limit > 0 && !c.Shared() && !math.IsInf(excess, 0) {
+		if excess < 1 {
+			fmt.Fprintf(b, " by %.1f %%", 100*excess)
+		} else {
+			fmt.Fprintf(b, ", %.1f times as much", v.Estimate/limit)
+		}
 	}
 	if c.Statistic.Form == Extreme {
 		b.WriteString(" (of what was measured, which says nothing certain about the link)")
@@ -213,6 +221,9 @@ func (t *Trial) comparison(b *strings.Builder, v *Verdict, what, sure string) {
 // ground is what the verdict rests on.
 func (t *Trial) ground(v *Verdict) string {
 	text := fmt.Sprintf("%d samples", v.Samples)
+	if c := t.Criterion; c.Statistic.Form == Availability {
+		text = fmt.Sprintf("%d survival times of %v", v.Samples, c.Survival)
+	}
 	if v.Effective < float64(v.Samples)*0.95 {
 		text += fmt.Sprintf(" that count as %.0f independent ones", v.Effective)
 	}
@@ -233,6 +244,9 @@ func (t *Trial) story(v *Verdict) string {
 	if !v.Since.Time.IsZero() {
 		when = " at " + v.Since.Time.UTC().Format("15:04:05.000") + " UTC"
 	}
+	if t.Criterion.Statistic.Form == Availability {
+		return fmt.Sprintf("; since about %s (not available: %s of the time before, %s from there)", strings.TrimPrefix(when, " at "), formatShare(v.Since.Before), formatShare(v.Since.After))
+	}
 	return fmt.Sprintf("; since sample %d%s (beyond it: %s of samples before, %s from there)", v.Since.Sample, when, formatShare(v.Since.Before), formatShare(v.Since.After))
 }
 
@@ -245,7 +259,7 @@ func (t *Trial) missing(v *Verdict) string {
 		return "nothing was measured"
 	}
 	c := t.Criterion
-	what := c.Statistic.Text + " of " + c.Metric.HistName(c.Direction)
+	what := c.what()
 	bounds := fmt.Sprintf("between %s and %s", c.format(v.Lower), c.format(v.Upper))
 	switch {
 	case math.IsInf(v.Upper, 1) && math.IsInf(v.Lower, -1):
@@ -260,6 +274,9 @@ func (t *Trial) missing(v *Verdict) string {
 		text = fmt.Sprintf("%s differs by %s from %s and may by %s; %s are tolerated", what, c.format(v.Estimate), c.format(v.Reference), bounds, c.format(v.Tolerated))
 	}
 	text += "; " + t.ground(v)
+	if least := c.needs(1 - c.Confidence); v.Samples < least {
+		text += fmt.Sprintf("; it takes at least %d to pass", least)
+	}
 	if v.More > 0 {
 		return text + fmt.Sprintf("; about %d more samples would settle it", v.More)
 	}
