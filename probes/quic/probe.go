@@ -78,9 +78,10 @@ func (p *probe) resolve(ctx context.Context, r *probes.Recorder) (net.Addr, erro
 }
 
 // quicConfig leaves packets of its own accord away: a search for the path's MTU would be traffic beside the datagrams.
+// Handshakes end by the context that they are dialed with; quic-go's own limit lies beyond, or both would fire at once.
 func (p *probe) quicConfig() *quicgo.Config {
 	return &quicgo.Config{
-		HandshakeIdleTimeout:    p.config.HandshakeTimeout,
+		HandshakeIdleTimeout:    2 * p.config.HandshakeTimeout,
 		MaxIdleTimeout:          p.config.HandshakeTimeout + p.config.DatagramTimeout + 2*p.config.Interval,
 		DisablePathMTUDiscovery: true,
 		EnableDatagrams:         true,
