@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/configs/catalog"
+	"github.com/nrprobe/nrprobe/configs/unit"
 	"github.com/nrprobe/nrprobe/probes"
 )
 
@@ -14,7 +15,11 @@ type exampleConfig struct {
 	Window    time.Duration `yaml:"window"`
 	Transport string        `yaml:"transport"`
 	Direction string        `yaml:"direction"`
+	MaxBytes  unit.Bytes    `yaml:"max_bytes"`
 }
+
+// WorstCase implements probes.Priced.
+func (c *exampleConfig) WorstCase() unit.Bytes { return c.MaxBytes }
 
 // Timeout implements probes.Config.
 func (c *exampleConfig) Timeout() time.Duration {
