@@ -124,7 +124,9 @@ func rules() []rule {
 			"the embedded store belongs to the collector: agents stay small",
 		},
 		{
-			func(f goFile) bool { return !f.test && f.folder != "configs/demo" && !below("probes/netsim")(f.folder) && !below("probes/probetest")(f.folder) },
+			func(f goFile) bool {
+				return !f.test && f.folder != "configs/demo" && !below("probes/netsim")(f.folder) && !below("probes/probetest")(f.folder)
+			},
 			oneOf(ours("probes/netsim"), ours("probes/probetest"), ours("collector/sinks/sinktest")),
 			"emulation and test kits are for tests and for the demo",
 		},
@@ -135,7 +137,7 @@ func rules() []rule {
 		},
 	}
 	for _, kind := range kinds {
-		list = append(list, rule{in("probes/" + kind), func(p string) bool { return isKind(p) && !ours("probes/" + kind)(p) }, "kinds never import each other"})
+		list = append(list, rule{in("probes/" + kind), func(p string) bool { return isKind(p) && !ours("probes/"+kind)(p) }, "kinds never import each other"})
 	}
 	return list
 }
@@ -147,7 +149,7 @@ func TestArrows(t *testing.T) {
 				continue
 			}
 			for _, imported := range f.imports {
-				if r.forbid(imported) && !(below("probes/probetest")(f.folder) || below("collector/sinks/sinktest")(f.folder)) {
+				if r.forbid(imported) && !below("probes/probetest")(f.folder) && !below("collector/sinks/sinktest")(f.folder) {
 					t.Errorf("%s imports %s: %s", f.path, imported, r.why)
 				}
 			}

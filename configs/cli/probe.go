@@ -120,6 +120,7 @@ func resultError(r *probes.Result, asJSON bool) error {
 		code = exitInterrupted
 	case probes.Timeout, probes.Refused, probes.Unreachable:
 		code = exitUnreachable
+	default: // the far end was there, and it was not measured: exitFailed
 	}
 	if !asJSON {
 		return &exitError{code: code} // the text output ends with the error

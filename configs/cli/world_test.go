@@ -58,7 +58,7 @@ func signalSelf(t *testing.T, s syscall.Signal) {
 // background runs f until the test ends.
 func background(t *testing.T, what string, f func(context.Context) error) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:usetesting // it ends in Cleanup, where errors still count
+	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
 		if err := f(ctx); err != nil {
