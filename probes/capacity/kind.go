@@ -54,7 +54,8 @@ func Kind() probes.Kind {
 		Help: `Sends UDP load at rates that climb until datagrams are lost, reordered or late, by the search of RFC 9097
 (type B, feedback each 50 ms), and publishes the most that arrived within one second, IP headers included.
 Mode train estimates the same with short trains of packets and at most 2 MB, and states the error that
-the scatter of the trains leaves; it takes the narrowest link for the path and is misled by cross traffic.
+the scatter of the trains leaves. What misleads all trains alike is not in it: cross traffic, links that
+deliver in bursts, and a receiver that is slower than the link, which on many is so from 1 Gbit/s on.
 The far end is asked on its plain TCP port and opens a UDP port of its own for each test, which firewalls
 must let through. The search loads the link without regard for others: bound it by duration, max_bytes
 or max_rate.`,

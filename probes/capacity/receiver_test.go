@@ -129,8 +129,9 @@ func TestTrainLength(t *testing.T) {
 		want   int
 	}{
 		"the first":              {feedback{}, 2e6, 16, firstTrain},
-		"a slow link":            {feedback{train: 1, arrived: 16, spread: time.Second}, 2e6, 16, firstTrain},
-		"10 Mbit/s":              {feedback{train: 1, arrived: 21, spread: 20 * time.Millisecond}, 2e6, 16, 20},
+		"100 kbit/s":             {feedback{train: 1, arrived: 16, spread: 1500 * time.Millisecond}, 2e6, 16, firstTrain},
+		"3 Mbit/s":               {feedback{train: 1, arrived: 31, spread: 100 * time.Millisecond}, 2e6, 16, 30},
+		"10 Mbit/s":              {feedback{train: 1, arrived: 21, spread: 20 * time.Millisecond}, 2e6, 16, 100},
 		"a fast link":            {feedback{train: 1, arrived: 16, spread: time.Microsecond}, 2e6, 10, longestTrain},
 		"no spread":              {feedback{train: 1, arrived: 16}, 2e6, 10, longestTrain},
 		"the budget":             {feedback{train: 1, arrived: 16}, 2e6, 16, 100},
@@ -139,5 +140,26 @@ func TestTrainLength(t *testing.T) {
 		if got := trainLength(c.f, 1250, c.budget, c.left); got != c.want {
 			t.Errorf("%s: %d datagrams, want %d", name, got, c.want)
 		}
+	}
+}
+
+// TestTrainBehindAShaper: what a token bucket lets pass at once is in the first half of the train, which does not count.
+func TestTrainBehindAShaper(t *testing.T) {
+	y := trains{wire: 1250}
+	start := time.Unix(0, 0)
+	load := make([]byte, minSize)
+	for place := range uint32(40) {
+		at := start
+		if place > 15 {
+			at = start.Add(time.Duration(place-15) * time.Millisecond)
+		}
+		putTrain(load, 1, place, 40)
+		y.add(datagram{train: 1, rest: load[headerSize:]}, at)
+	}
+	if !y.complete(start.Add(25 * time.Millisecond)) {
+		t.Error("the train is not complete with its last datagram")
+	}
+	if rate, _ := y.estimate(); rate < 1250*999 || rate > 1250*1001 {
+		t.Errorf("%v bytes/s, want one datagram of 1250 each millisecond", rate)
 	}
 }

@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	// trainTime is how long a train is to take on the narrowest link: several scheduling periods of a radio.
-	trainTime = 20 * time.Millisecond
+	// trainTime is how long a train is to take on the narrowest link: many scheduling periods of a radio, and more than a
+	// shaper lets pass at once.
+	trainTime = 100 * time.Millisecond
 	// firstTrain and longestTrain are in datagrams. The first finds out how long the others may be.
 	firstTrain, longestTrain = 16, 128
 	// shortestTrain is the least worth sending, and enough how many of a train must arrive to tell a rate: a shallow queue
@@ -27,7 +28,23 @@ type train struct {
 	id              uint16
 	length, arrived uint32
 	first, last     time.Time
-	complete        bool
+	// middle is when the first of the second half arrived, and late how many of that half did.
+	middle   time.Time
+	late     uint32
+	complete bool
+}
+
+// rate is what the train tells, in bytes per second. A shaper lets the beginning of a train pass at once, as much as its
+// bucket holds, so that only the second half counts, unless too little of it arrived.
+func (t *train) rate(wire int) (rate float64, ok bool) {
+	arrived, spread := t.late, t.last.Sub(t.middle)
+	if arrived < enough {
+		arrived, spread = t.arrived, t.last.Sub(t.first)
+	}
+	if arrived < enough || spread <= 0 {
+		return 0, false
+	}
+	return float64(arrived-1) * float64(wire) / spread.Seconds(), true
 }
 
 // trains estimates the rate of the narrowest link from how far datagrams that were sent together arrive apart
@@ -57,6 +74,11 @@ func (t *trains) add(d datagram, now time.Time) {
 	}
 	t.current.arrived++
 	t.current.last = now
+	if place := binary.BigEndian.Uint32(d.rest); place >= t.current.length/2 {
+		if t.current.late++; t.current.late == 1 {
+			t.current.middle = now
+		}
+	}
 }
 
 // complete says, once for each train, that nothing more of it is to be waited for.
@@ -76,8 +98,8 @@ func (t *trains) finish() {
 	}
 	c.complete = true
 	t.ended = *c
-	if spread := c.last.Sub(c.first).Seconds(); c.arrived >= enough && spread > 0 && len(t.rates) < maxTrains {
-		t.rates = append(t.rates, trainRate{length: c.length, rate: float64(c.arrived-1) * float64(t.wire) / spread})
+	if rate, ok := c.rate(t.wire); ok && len(t.rates) < maxTrains {
+		t.rates = append(t.rates, trainRate{length: c.length, rate: rate})
 	}
 }
 
