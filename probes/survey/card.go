@@ -208,19 +208,19 @@ func (t table) write(w io.Writer) {
 		}
 	}
 	for _, row := range append([][]string{t.head}, t.rows...) {
-		text := "  "
+		var text strings.Builder
 		for i, cell := range row {
 			gap := strings.Repeat(" ", width[i]-len([]rune(cell)))
 			switch {
 			case i == 0:
-				text += cell + gap
+				text.WriteString("  " + cell + gap)
 			case t.isWords(i):
-				text += "   " + cell + gap
+				text.WriteString("   " + cell + gap)
 			default:
-				text += "  " + gap + cell
+				text.WriteString("  " + gap + cell)
 			}
 		}
-		fmt.Fprintln(w, strings.TrimRight(text, " "))
+		fmt.Fprintln(w, strings.TrimRight(text.String(), " "))
 	}
 }
 

@@ -306,8 +306,10 @@ func distribution(curves []curve, unitOf func(float64) (float64, string), descri
 	if most <= 0 {
 		return ""
 	}
-	f := &frame{width: 470, height: 290, left: 48, right: 14, top: 16, bottom: 40,
-		x: scale{min: least / 1.1, max: most * 1.1, log: true}, y: scale{min: 0, max: 1}}
+	f := &frame{
+		width: 470, height: 290, left: 48, right: 14, top: 16, bottom: 40,
+		x: scale{min: least / 1.1, max: most * 1.1, log: true}, y: scale{min: 0, max: 1},
+	}
 	factor, unit := unitOf(most)
 	var xs, ys []tick
 	for _, v := range decades(f.x.min*factor, f.x.max*factor) {

@@ -147,13 +147,17 @@ func (r *Report) tiles() []tile {
 func (r *Report) timeCharts() []drawing {
 	var list []drawing
 	if svg := r.rttChart(); svg != "" {
-		list = append(list, drawing{Title: "Latency over time", SVG: svg,
-			Text: "Each dot is one packet there and back; the line is their median over a quarter of a second."})
+		list = append(list, drawing{
+			Title: "Latency over time", SVG: svg,
+			Text: "Each dot is one packet there and back; the line is their median over a quarter of a second.",
+		})
 	}
 	if svg := r.rateChart(); svg != "" {
-		list = append(list, drawing{Title: "Rate over time", SVG: svg,
+		list = append(list, drawing{
+			Title: "Rate over time", SVG: svg,
 			Text:   "What the receiver counted in each tenth of a second. Dashed: the ramp, which the mean leaves out.",
-			Legend: []legend{{"way-down", "down"}, {"way-up", "up"}}})
+			Legend: []legend{{"way-down", "down"}, {"way-up", "up"}},
+		})
 	}
 	return list
 }

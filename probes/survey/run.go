@@ -170,6 +170,9 @@ func (s *Survey) runLoad(ctx context.Context, p phase, done *Phase) (begun time.
 		done.add(s.measure(ctx, beside))
 	}
 	loading.Wait()
+	if l := done.latency(); l != nil && l.Outcome == probes.OK && l.Hists[probes.RTT.HistName(probes.Both)] == nil {
+		s.report.note(p.label + ": the load was over before latency could be measured beside it")
+	}
 	done.add(loaded)
 	s.budget.spend(transferred(loaded))
 	return flow.at
@@ -241,7 +244,7 @@ func (f *flow) beside(latency probes.Probe, length time.Duration) probes.Probe {
 		sent := time.Now().Add(length - interval)
 		measuring, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
-		stop := context.AfterFunc(f.loading, func() {
+		stop := f.whenOver(func() {
 			if time.Now().Before(sent) {
 				cancel(errDone)
 			}
@@ -255,6 +258,9 @@ func (f *flow) beside(latency probes.Probe, length time.Duration) probes.Probe {
 		return err
 	})
 }
+
+// whenOver has act called when the load has ended, unless the function that it returns is called before.
+func (f *flow) whenOver(act func()) (stop func() bool) { return context.AfterFunc(f.loading, act) }
 
 // transferred is how many bytes a load has moved, both ways together.
 func transferred(r *probes.Result) int64 {
