@@ -88,7 +88,7 @@ func runAgent(cmd *cobra.Command, p *Process, flags agentFlags) error {
 		}
 		return worst
 	}
-	return serve(cmd.Context(), a.Run, func() { reload(a, log, func() (*agent.Config, error) { return loadAgent(p, flags) }) })
+	return serve(cmd.Context(), log, a.Run, func() { reload(a, log, func() (*agent.Config, error) { return loadAgent(p, flags) }) })
 }
 
 func loadAgent(p *Process, flags agentFlags) (*agent.Config, error) {
@@ -99,6 +99,10 @@ func loadAgent(p *Process, flags agentFlags) (*agent.Config, error) {
 		return agent.Load(flags.file, p.Kinds)
 	case flags.target == "" || flags.to == "":
 		return nil, usage("want a configuration file (-c agent.yaml), or both --target HOST and --to URL: see nrprobe agent --help")
+	}
+	// STAMP, TCP and QUIC are on ports of their own, so one port cannot be right for all of them.
+	if target, err := probes.ParseTarget(flags.target, 0); err != nil || target.Port != 0 {
+		return nil, usage("--target %q: want a host without a port; other ports than the reflector's own need a file (-c)", flags.target)
 	}
 	name := flags.name
 	if name == "" {

@@ -76,6 +76,7 @@ func TestBadInputGetsOneClearError(t *testing.T) {
 		{"bad pin", []string{"probe", "quic", "127.0.0.1", "--pin", "sha1:00"}, 2, "pin"},
 		{"bad log level", []string{"probe", "stamp", "127.0.0.1", "--log-level", "loud"}, 2, `--log-level "loud" is not one of debug, info, warn, error`},
 		{"agent without anything", []string{"agent"}, 2, "want a configuration file (-c agent.yaml), or both --target HOST and --to URL"},
+		{"agent with a port", []string{"agent", "--target", "h:8620", "--to", "http://c:8086"}, 2, `--target "h:8620": want a host without a port`},
 		{"missing file", []string{"agent", "-c", "/nonexistent/agent.yaml"}, 2, "/nonexistent/agent.yaml: cannot be read: no such file or directory"},
 		{"unknown key", []string{"config", "check", agent("{name: x, kind: stamp, target: h, intervall: 10ms}")}, 2, `agent.yaml:3: probes[0].intervall: unknown key (did you mean "interval"?)`},
 		{"wrong unit in file", []string{"config", "check", agent("{name: x, kind: stamp, target: h, interval: 10parsecs}")}, 2, `agent.yaml:3: probes[0].interval: "10parsecs" is not a duration`},

@@ -61,7 +61,7 @@ func runCollector(cmd *cobra.Command, p *Process, flags collectorFlags) error {
 	if err != nil {
 		return err
 	}
-	return serve(cmd.Context(), c.Run, func() {
+	return serve(cmd.Context(), log, c.Run, func() {
 		if err := c.Reload(); err != nil {
 			log.Error("the tokens file is wrong; the old tokens stay", "error", err)
 		}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"os/signal"
 	"sync"
@@ -11,17 +12,21 @@ import (
 
 // serve runs a daemon until it ends, and calls reload on each SIGHUP meanwhile.
 // Liveness: returns when the daemon does; the goroutine that reloads ends before.
-func serve(ctx context.Context, run func(context.Context) error, reload func()) error {
+func serve(ctx context.Context, log *slog.Logger, run func(context.Context) error, reload func()) error {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	over := make(chan struct{})
 	var reloading sync.WaitGroup
 	reloading.Go(func() {
+		asked := ctx.Done()
 		for {
 			select {
 			case <-hup:
 				reload()
+			case <-asked:
+				log.Info("ending in order; a second signal ends at once")
+				asked = nil
 			case <-over:
 				return
 			}
