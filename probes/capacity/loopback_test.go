@@ -105,6 +105,9 @@ func testLoopback(t *testing.T, address, mode, direction string) {
 	if r.Values["ip_capacity_"+direction+"_bytes_per_second"] <= 0 {
 		t.Errorf("no capacity: %v", r.Values)
 	}
+	if runtime.GOOS == "linux" && r.Quality.Has(probes.UserStamps) {
+		t.Error("trains are judged without the kernel's time stamps")
+	}
 	if runtime.GOOS == "linux" && (r.Info["gso"] != "true" || r.Info["gro"] != strconv.FormatBool(mode == "search")) {
 		t.Errorf("offload: %v", r.Info)
 	}

@@ -67,6 +67,9 @@ func (r *run) publish() {
 	}
 	if r.plan.Train && p.Trains > 0 {
 		r.rec.Set(probes.IPCapacityError, way, p.Error)
+		if !p.Stamped {
+			r.rec.Flag(probes.UserStamps)
+		}
 	}
 }
 

@@ -62,8 +62,10 @@ func newReceiver(l link, say func(report)) *receiver {
 // run receives until the sender is done, ctx ends or a stop rule does. done brings the sender's last word. It returns the
 // reason; the error is ctx's.
 func (r *receiver) run(ctx context.Context, from <-chan done) (stop string, err error) {
-	if !r.plan.Train {
-		r.socket.coalesce() // what the kernel puts together has no arrival times of its own, which trains need
+	if r.plan.Train {
+		r.socket.stamp() // what the kernel puts together has no arrival times of its own, which trains need
+	} else {
+		r.socket.coalesce()
 	}
 	b := make([]byte, receiveSize)
 	r.start = time.Now()
@@ -151,9 +153,17 @@ func (r *receiver) take(b []byte, segment int, now time.Time) {
 		r.bytes += int64(len(one))
 		r.intervals.add(now.Sub(r.first), r.wire())
 		if r.plan.Train {
-			r.trains.add(d, now)
+			r.trains.add(d, r.arrival(now))
 		}
 	}
+}
+
+// arrival is when the datagrams just read arrived: by the kernel where it tells.
+func (r *receiver) arrival(now time.Time) time.Time {
+	if at := r.socket.arrived; !at.IsZero() {
+		return at
+	}
+	return now
 }
 
 // respond sends the status feedback for what arrived since the one before, and reports when it is time to.
@@ -182,6 +192,7 @@ func (r *receiver) respond(now time.Time) {
 func (r *receiver) report() report {
 	p := report{
 		Received: r.tally.received, Bytes: r.bytes, Reordered: r.tally.reordered, Duplicated: r.tally.duplicated, GRO: r.socket.gro,
+		Stamped: !r.socket.arrived.IsZero(),
 	}
 	if !r.first.IsZero() {
 		p.Elapsed = r.last.Sub(r.first)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -19,8 +20,12 @@ type offload struct {
 	to      unix.Sockaddr
 	gso     bool
 	gro     bool
-	control []byte // of received datagrams
+	control []byte    // of received datagrams; empty while nothing is to come with them
+	arrived time.Time // when the kernel got what was received last, by the wall clock; zero when it does not tell
 }
+
+// controlSize has room for a segment size and a time stamp.
+const controlSize = 128
 
 // prepare finds out what the kernel can do for sending to the peer.
 func (s *socket) prepare() {
@@ -47,7 +52,19 @@ func (s *socket) coalesce() {
 	_ = s.raw.Control(func(fd uintptr) {
 		s.gro = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1) == nil
 	})
-	s.control = make([]byte, unix.CmsgSpace(4)*2)
+	s.control = make([]byte, controlSize)
+}
+
+// stamp asks the kernel to tell when datagrams arrive: however late we come to read them, their distances are true.
+func (s *socket) stamp() {
+	if s.raw == nil {
+		return
+	}
+	_ = s.raw.Control(func(fd uintptr) {
+		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) == nil {
+			s.control = make([]byte, controlSize)
+		}
+	})
 }
 
 // dropped is how often the socket's receive buffer was full when something arrived (SO_MEMINFO). What was put together by
@@ -144,24 +161,28 @@ func (s *socket) segmentation(length, size int) []byte {
 
 // receive reads datagrams, as many as the kernel has put together.
 func (s *socket) receive(b []byte) (n, segment int, from netip.AddrPort, err error) {
-	if !s.gro {
+	if len(s.control) == 0 {
 		n, from, err = s.ReadFromUDPAddrPort(b)
 		return n, n, from, err
 	}
 	n, controlled, _, from, err := s.kernel.ReadMsgUDPAddrPort(b, s.control)
-	segment = n
-	for rest := s.control[:controlled]; err == nil && len(rest) >= unix.SizeofCmsghdr; {
-		header, data, more, parseErr := unix.ParseOneSocketControlMessage(rest)
-		if parseErr != nil {
-			break // one datagram then, which the token check will tell
+	if err != nil {
+		return n, n, from, err
+	}
+	segment, s.arrived = n, time.Time{}
+	for rest := s.control[:controlled]; len(rest) >= unix.SizeofCmsghdr; {
+		header, data, more, err := unix.ParseOneSocketControlMessage(rest)
+		if err != nil {
+			break // what is known by then will do
 		}
-		if header.Level == unix.IPPROTO_UDP && header.Type == unix.UDP_GRO && len(data) >= 2 {
-			segment = int(binary.NativeEndian.Uint16(data))
-			if len(data) >= 4 {
-				segment = int(binary.NativeEndian.Uint32(data))
-			}
+		switch {
+		case header.Level == unix.IPPROTO_UDP && header.Type == unix.UDP_GRO && len(data) >= 4:
+			segment = int(binary.NativeEndian.Uint32(data))
+		case header.Level == unix.SOL_SOCKET && header.Type == unix.SCM_TIMESTAMPNS && len(data) >= int(unsafe.Sizeof(unix.Timespec{})):
+			at := *(*unix.Timespec)(unsafe.Pointer(unsafe.SliceData(data)))
+			s.arrived = time.Unix(at.Unix())
 		}
 		rest = more
 	}
-	return n, segment, from, err
+	return n, segment, from, nil
 }

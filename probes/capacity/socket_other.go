@@ -2,13 +2,20 @@
 
 package capacity
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // offload is nothing where the kernel takes and gives datagrams one by one.
-type offload struct{ gso, gro bool }
+type offload struct {
+	gso, gro bool
+	arrived  time.Time
+}
 
 func (s *socket) prepare()  {}
 func (s *socket) coalesce() {}
+func (s *socket) stamp()    {}
 
 // dropped is told on Linux only.
 func (s *socket) dropped() int64 { return 0 }

@@ -107,7 +107,9 @@ type report struct {
 	Variation *probes.Hist `json:"variation,omitempty"`
 	Stop      string       `json:"stop,omitempty"`
 	GRO       bool         `json:"gro,omitempty"`
-	Final     bool         `json:"final,omitempty"`
+	// Stamped is true when the kernel told the arrival times that the capacity comes from.
+	Stamped bool `json:"stamped,omitempty"`
+	Final   bool `json:"final,omitempty"`
 }
 
 // The stop reasons, in the info "ended_by".

@@ -24,7 +24,7 @@ func messages() []message {
 		{Start: &struct{}{}},
 		{Go: &struct{}{}},
 		{Done: &done{Sent: 1 << 50, Refused: 1, Skipped: 2, Rate: 3.5, Congested: true, Stop: byDuration, GSO: true}},
-		{Report: &report{Elapsed: time.Second, Received: 1 << 50, Bytes: 1 << 60, Reordered: 1, Duplicated: 2, Dropped: 3, Capacity: 1e9, Error: 1e8, Trains: 3, Variation: &h, Stop: byNoLoad, GRO: true, Final: true}},
+		{Report: &report{Elapsed: time.Second, Received: 1 << 50, Bytes: 1 << 60, Reordered: 1, Duplicated: 2, Dropped: 3, Capacity: 1e9, Error: 1e8, Trains: 3, Variation: &h, Stop: byNoLoad, GRO: true, Stamped: true, Final: true}},
 	}
 }
 
