@@ -84,6 +84,9 @@ func (r *Report) rateTable() table {
 // line is one fact under its name.
 type line struct{ Name, Text string }
 
+// problem is the name of the line that says what went wrong.
+const problem = "Problem"
+
 // facts are what is said in a line each.
 func (r *Report) facts() []line {
 	var list []line
@@ -97,7 +100,7 @@ func (r *Report) facts() []line {
 		list = append(list, line{"Radio", text})
 	}
 	if r.Error != "" {
-		list = append(list, line{"Problem", fmt.Sprintf("%s: %s", r.Outcome, r.Error)})
+		list = append(list, line{problem, fmt.Sprintf("%s: %s", r.Outcome, r.Error)})
 	}
 	for _, n := range r.Notes {
 		list = append(list, line{"Note", n})

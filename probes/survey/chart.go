@@ -133,6 +133,16 @@ func decades(least, most float64) []float64 {
 	return list
 }
 
+// between are some round values from least to most.
+func between(least, most float64) []float64 {
+	var list []float64
+	size := steps(most-least, 6)
+	for i := math.Ceil(least / size[1]); i*size[1] <= most; i++ {
+		list = append(list, i*size[1])
+	}
+	return list
+}
+
 // timeFrame is a chart over the time of the survey, with the phases shaded.
 func (r *Report) timeFrame() *frame {
 	end := r.Elapsed.Seconds()
@@ -312,7 +322,12 @@ func distribution(curves []curve, unitOf func(float64) (float64, string), descri
 	}
 	factor, unit := unitOf(most)
 	var xs, ys []tick
-	for _, v := range decades(f.x.min*factor, f.x.max*factor) {
+	marks := decades(f.x.min*factor, f.x.max*factor)
+	if f.x.max < 4*f.x.min { // decades would leave next to none
+		f.x.log = false
+		marks = between(f.x.min*factor, f.x.max*factor)
+	}
+	for _, v := range marks {
 		xs = append(xs, tick{v / factor, strconv.FormatFloat(v, 'g', 6, 64)})
 	}
 	for _, v := range []float64{0, 0.25, 0.5, 0.75, 1} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/nrprobe/nrprobe/probes"
@@ -66,6 +67,7 @@ func (r *Report) HTML(w io.Writer) error {
 	}
 	if r.Outcome != probes.OK {
 		p.Outcome, p.OutcomeText = string(r.Outcome), r.Error
+		p.Facts = slices.DeleteFunc(p.Facts, func(l line) bool { return l.Name == problem }) // it stands above all else
 	}
 	return t.Execute(w, p)
 }

@@ -291,6 +291,9 @@ func TestSteps(t *testing.T) {
 			t.Errorf("%v: %v, want %v", limit, got, want)
 		}
 	}
+	if got := between(93, 121); !slices.Equal(got, []float64{95, 100, 105, 110, 115, 120}) {
+		t.Errorf("between %v", got)
+	}
 	if got := decades(3, 60); !slices.Equal(got, []float64{5, 10, 20, 50}) {
 		t.Errorf("decades %v", got)
 	}

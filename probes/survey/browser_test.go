@@ -1,0 +1,77 @@
+package survey
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// TestPageInABrowser opens the page in Chromium, wide and narrow, and keeps a picture of each among the test's artifacts.
+func TestPageInABrowser(t *testing.T) {
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("no Chromium on this machine: the page is not looked at")
+	}
+	file := filepath.Join(t.TempDir(), "report.html")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sample().HTML(f); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1100, 900),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.UserDataDir(t.TempDir()),
+	)
+	allocator, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(cancel)
+	ctx, cancel := chromedp.NewContext(allocator)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil { // the first one starts the browser, without a deadline
+		t.Fatal(err)
+	}
+	for name, width := range map[string]int64{"wide": 1100, "narrow": 400} {
+		if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 900), chromedp.Navigate("file://"+file)); err != nil {
+			t.Fatal(err)
+		}
+		if over := see(ctx, t, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`)); over > 0 {
+			t.Errorf("%s: the page is %d pixels wider than the window", name, over)
+		}
+		if n := see(ctx, t, chromedp.Evaluate[int](`performance.getEntriesByType("resource").length`)); n > 0 {
+			t.Errorf("%s: the page loaded %d things", name, n)
+		}
+		if text := see(ctx, t, chromedp.Evaluate[string](`document.body.innerText`)); !strings.Contains(text, "edge.example") || !strings.Contains(text, "344") {
+			t.Errorf("%s: the page reads %.300s", name, text)
+		}
+		drawn := see(ctx, t, chromedp.Evaluate[int](`[...document.querySelectorAll("svg path.median, svg path.rate, svg path.curve")].filter(p => p.getTotalLength() > 50).length`))
+		if drawn < 12 {
+			t.Errorf("%s: %d lines are drawn in the charts", name, drawn)
+		}
+		picture := see(ctx, t, chromedp.FullScreenshot(100))
+		if err := os.WriteFile(filepath.Join(t.ArtifactDir(), name+".png"), picture, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// see runs one action against a deadline.
+func see[T any](ctx context.Context, t *testing.T, a chromedp.Action[T]) T {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	v, err := chromedp.Run(ctx, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
