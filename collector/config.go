@@ -2,6 +2,7 @@ package collector
 
 import (
 	"fmt"
+	"net"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -113,6 +114,9 @@ func (s *Sinks) decode(r *configs.Report, n *yaml.Node, path string) (one SinkCo
 
 // Validate implements configs.Validator.
 func (c *Config) Validate(r *configs.Report, at configs.At) {
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		r.Problem(at, "listen", fmt.Sprintf("%q is not an address with a port: write it like :8086 or 127.0.0.1:8086", c.Listen))
+	}
 	if c.Queue.Path == "" {
 		r.Problem(at, "queue", "path is required: the folder in which accepted data is kept until every sink has it")
 	}

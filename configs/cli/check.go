@@ -137,11 +137,12 @@ func loadPlan(p *Process, flags checkFlags) (*budget.Plan, error) {
 	case flags.file != "":
 		plan, err = budget.Load(flags.file, p.Kinds)
 	case len(flags.profiles) > 0:
-		text := "budgets:\n"
+		var text strings.Builder
+		text.WriteString("budgets:\n")
 		for _, name := range flags.profiles {
-			text += fmt.Sprintf("  - {name: %q, profile: %q}\n", name, name)
+			fmt.Fprintf(&text, "  - {name: %q, profile: %q}\n", name, name)
 		}
-		plan, err = budget.Parse("--profile", []byte(text), p.LookupEnv, p.Kinds)
+		plan, err = budget.Parse("--profile", []byte(text.String()), p.LookupEnv, p.Kinds)
 	default:
 		err = usage("no budgets: give a file (-c budgets.yaml) or --profile NAME, one of %s", strings.Join(profileNames(), ", "))
 	}

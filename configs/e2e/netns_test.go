@@ -28,6 +28,8 @@ func TestNetnsProbes(t *testing.T) {
 		{"stamp over IPv6 on an interface", []string{"stamp", "fd77::2", "--count", "20", "--interface", "wwan0"}, []string{"rtt_p50_seconds"}},
 		{"tcp", []string{"tcp", "10.77.0.2", "--count", "5"}, []string{"connect_seconds", "rtt_p50_seconds"}},
 		{"quic", []string{"quic", "10.77.0.2", "--count", "5"}, []string{"handshake_seconds", "resumed_seconds", "rtt_p50_seconds", "transport_rtt_seconds"}},
+		{"icmp", []string{"icmp", "10.77.0.2", "--count", "5", "--interval", "20ms"}, []string{"rtt_p50_seconds", "packets_lost"}},
+		{"http over HTTP/3", []string{"http", "10.77.0.2:8443", "--count", "2", "--version", "3", "--insecure"}, []string{"handshake_seconds", "ttfb_seconds"}},
 		{"throughput tcp down", []string{"throughput", "10.77.0.2", "--direction", "down", "--duration", "2s"}, []string{"goodput_down_bytes_per_second", "transferred_down_bytes"}},
 		{"throughput tcp up", []string{"throughput", "10.77.0.2", "--direction", "up", "--duration", "2s"}, []string{"goodput_up_bytes_per_second", "transferred_up_bytes", "retransmitted_segments"}},
 		{"throughput quic down", []string{"throughput", "10.77.0.2", "--transport", "quic", "--direction", "down", "--duration", "2s"}, []string{"goodput_down_bytes_per_second"}},
