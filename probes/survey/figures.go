@@ -20,7 +20,8 @@ func grades() []grade {
 
 // Definitions say what the card's words mean. The command's help and the page print them.
 const Definitions = `Added delay is the median round trip while the link is loaded less the median on the idle link just before;
-the idle link is measured behind a warm-up, with the radio awake, and the first second of a load is left out.
+the idle link is measured behind a warm-up, with the radio awake, and the start of a load is left out.
+Packets are stamped by the programs at both ends, so that the queues of both machines count.
 Grades are given for the added delay: A+ below 5 ms, A below 30, B below 60, C below 200, D below 400, F from
 400 ms on; the overall grade is the worst of them. They are a convention of line tests on the web, not a standard.
 RPM, round trips per minute, is 60 s divided by the median round trip of single small packets. It is not the
