@@ -77,7 +77,7 @@ func judge(plan *Plan, o Options, report *Report) error {
 	if err != nil {
 		return err
 	}
-	family.Look(1, Final, func(t *Trial) *Evidence { return t.Criterion.Gather(o.Input.Pieces) })
+	family.Look(Once(), func(t *Trial) *Evidence { return t.Criterion.Gather(o.Input.Pieces) })
 	report.Conditions, report.Pieces = o.Input.Conditions, o.Input.Pieces
 	report.Warnings = append(report.Warnings, o.Input.Warnings...)
 	report.Warnings = append(report.Warnings, mixed(plan, o.Input.Pieces)...)
@@ -261,20 +261,15 @@ func newSpending(sequential bool) spending {
 	return spending{plan: stats.FixedSample()}
 }
 
-// due is the weight of the looks that became due by a fraction of the time, taken as one, and their stage.
-func (s *spending) due(fraction float64) (weight float64, stage Stage) {
+// due is what the looks that became due by a fraction of the time may spend, taken as one; ok is false when none did.
+func (s *spending) due(fraction float64) (turn Turn, ok bool) {
 	for n := s.plan.Due(fraction); s.taken < n; s.taken++ {
-		weight += s.plan.Weights[s.taken]
-		switch {
-		case s.taken == len(s.plan.Looks)-1:
-			stage = Final
-		case s.taken < s.plan.PassFrom:
-			stage = TooEarly
-		default:
-			stage = Early
-		}
+		turn.Fail += s.plan.Fail[s.taken]
+		turn.Pass += s.plan.Pass[s.taken]
+		ok = true
 	}
-	return weight, stage
+	turn.Early = s.taken < len(s.plan.Looks)
+	return turn, ok
 }
 
 // summary is the outcome in one line: "1 of 3 budgets is broken: warm RTT".

@@ -260,11 +260,11 @@ func (m *measurement) fraction() float64 {
 
 // look takes the looks that are due. Those that were missed are taken together.
 func (m *measurement) look(fraction float64) {
-	weight, stage := m.spending.due(fraction)
-	if weight == 0 {
+	turn, due := m.spending.due(fraction)
+	if !due {
 		return
 	}
-	m.family.Look(weight, stage, func(t *Trial) *Evidence {
+	m.family.Look(turn, func(t *Trial) *Evidence {
 		if t.Against == Pair {
 			t.Baseline = t.Criterion.Gather(m.pieces(t.Criterion, true))
 		}

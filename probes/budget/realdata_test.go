@@ -75,7 +75,7 @@ func compare(base, now *Evidence) []Verdict {
 	for _, q := range []float64{0.5, 0.95, 0.99} {
 		f.Trials = append(f.Trials, &Trial{Criterion: rttBudget(q, math.NaN()), Against: Baseline, Baseline: base})
 	}
-	f.Look(1, Final, func(*Trial) *Evidence { return now })
+	f.Look(Once(), func(*Trial) *Evidence { return now })
 	return f.Verdicts()
 }
 

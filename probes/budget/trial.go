@@ -78,41 +78,38 @@ const (
 // more; runs with a pause between them may be fewer.
 const MinStream = 200
 
-// Stage is how far a check has come when it looks.
-type Stage uint8
+// Turn is what one look may spend: parts of the probabilities of a wrong failure and of a wrong pass (see stats.Spending).
+type Turn struct {
+	Fail, Pass float64
+	// Early says that more looks are to come; then a pass is asked for more.
+	Early bool
+}
 
-// The stages.
-const (
-	// Final is the last look, or the only one.
-	Final Stage = iota
-	// Early is a look with more to come; a pass is asked for more.
-	Early
-	// TooEarly is a look at which nothing passes yet.
-	TooEarly
-)
+// Once is the turn of the only look.
+func Once() Turn { return Turn{Fail: 1, Pass: 1} }
 
-// Look looks at what came in so far. weight is the part of the error probability that this look may spend (see
-// stats.Spending), and stage says how far the check has come.
-func (f *Family) Look(weight float64, stage Stage, evidence func(*Trial) *Evidence) {
+// Look looks at what came in so far.
+func (f *Family) Look(turn Turn, evidence func(*Trial) *Evidence) {
 	for _, t := range f.Trials {
 		if t.outcome == Pass || t.outcome == Fail {
 			continue
 		}
-		f.see(t, weight, stage, evidence(t))
+		f.see(t, turn, evidence(t))
 	}
 	f.resolve()
 }
 
-func (f *Family) see(t *Trial, weight float64, stage Stage, e *Evidence) {
-	t.look = look{evidence: e, alpha: (1 - t.Criterion.Confidence) * weight, weight: weight, family: len(f.Trials), obstacle: f.obstacle(t, e)}
+func (f *Family) see(t *Trial, turn Turn, e *Evidence) {
+	alpha := 1 - t.Criterion.Confidence
+	t.look = look{evidence: e, alpha: alpha * turn.Fail, weight: turn.Fail, family: len(f.Trials), obstacle: f.obstacle(t, e)}
 	if e.Record != nil && e.N() > 0 && (t.Baseline == nil || t.Baseline.Record != nil) {
 		t.look.test = t.test(e)
 	}
 	if t.look.obstacle != "" || t.look.test == nil {
 		return
 	}
-	if stage != TooEarly && t.look.test.passes(t.look.alpha, stage == Early) {
-		t.outcome = Pass
+	if turn.Pass > 0 && t.look.test.passes(alpha*turn.Pass, turn.Early) {
+		t.outcome, t.look.alpha = Pass, alpha*turn.Pass
 		return
 	}
 	for j := len(f.Trials); j > t.strength; j-- {

@@ -138,15 +138,17 @@ func TestRankSumOfTheExample(t *testing.T) {
 
 func TestSpendingSpendsAllAndNoMore(t *testing.T) {
 	for name, s := range map[string]Spending{"fixed": FixedSample(), "sequential": Sequential()} {
-		sum := 0.0
-		for i, w := range s.Weights {
-			sum += w
-			if i > 0 && s.Looks[i] <= s.Looks[i-1] {
-				t.Errorf("%s: looks %v do not ascend", name, s.Looks)
+		for _, weights := range [][]float64{s.Fail, s.Pass} {
+			sum := 0.0
+			for i, w := range weights {
+				sum += w
+				if i > 0 && s.Looks[i] <= s.Looks[i-1] {
+					t.Errorf("%s: looks %v do not ascend", name, s.Looks)
+				}
 			}
-		}
-		if !near(sum, 1, 1e-12) || s.Looks[len(s.Looks)-1] != 1 || len(s.Looks) != len(s.Weights) {
-			t.Errorf("%s: weights %v at %v, want them to add up to 1 at the end", name, s.Weights, s.Looks)
+			if !near(sum, 1, 1e-12) || s.Looks[len(s.Looks)-1] != 1 || len(s.Looks) != len(weights) {
+				t.Errorf("%s: weights %v at %v, want them to add up to 1 at the end", name, weights, s.Looks)
+			}
 		}
 	}
 	for fraction, want := range map[float64]int{0: 0, 0.1: 0, 0.125: 1, 0.3: 2, 1: 6, 2: 6} {

@@ -13,23 +13,24 @@ import "slices"
 type Spending struct {
 	// Looks are fractions of the longest duration, ascending; the last one is 1.
 	Looks []float64
-	// Weights has the share of each look.
-	Weights []float64
-	// PassFrom is the first look that may end in a pass.
-	PassFrom int
+	// Fail and Pass have the share of each look in the probability of a wrong failure and of a wrong pass. A look without a
+	// share cannot end that way.
+	Fail, Pass []float64
 }
 
 // FixedSample looks once, at the end.
-func FixedSample() Spending { return Spending{Looks: []float64{1}, Weights: []float64{1}} }
+func FixedSample() Spending {
+	return Spending{Looks: []float64{1}, Fail: []float64{1}, Pass: []float64{1}}
+}
 
-// Sequential looks at an eighth, a quarter, three eighths, one half and three quarters of the time with a tenth of the
-// error probability each, and spends the other half at the end, where what is near its budget is decided. Nothing passes
-// before three eighths of the time: rare trouble, a handover every half minute, takes its time to show.
+// Sequential looks at an eighth, a quarter, three eighths, one half and three quarters of the time and spends half of the
+// error probabilities there; the other half is for the end, where what is near its budget is decided. Nothing passes before
+// three eighths of the time: rare trouble, a handover every half minute, takes its time to show.
 func Sequential() Spending {
 	return Spending{
-		Looks:    []float64{0.125, 0.25, 0.375, 0.5, 0.75, 1},
-		Weights:  []float64{0.1, 0.1, 0.1, 0.1, 0.1, 0.5},
-		PassFrom: 2,
+		Looks: []float64{0.125, 0.25, 0.375, 0.5, 0.75, 1},
+		Fail:  []float64{0.1, 0.1, 0.1, 0.1, 0.1, 0.5},
+		Pass:  []float64{0, 0, 0.3, 0.1, 0.1, 0.5},
 	}
 }
 
