@@ -349,3 +349,30 @@ func flood(ctx context.Context, t *testing.T, host *netsim.Host) {
 		}
 	}
 }
+
+// TestLostFeedback: when only the feedback's way is interrupted, for less than ends the test, the load is reduced until
+// it comes again.
+func TestLostFeedback(t *testing.T) {
+	sent := map[bool]float64{}
+	for _, interrupted := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, netsim.State{}, DefaultLimits())
+			back := netsim.Profile(netsim.State{Delay: 10 * time.Millisecond})
+			if interrupted {
+				back = netsim.WithOutages(back, netsim.Interval{Start: time.Second, End: 1700 * time.Millisecond})
+			}
+			w.net.Connect(w.edge, w.far, netsim.State{Delay: 10 * time.Millisecond}, back)
+			r := w.measure(t.Context(), func(c *Config) { c.Direction, c.Duration, c.MaxRate = "up", 3*time.Second, 40*megabit })
+			if r.Outcome != probes.OK || r.Values["packets_lost"] != 0 {
+				t.Errorf("%s %q, %v packets lost", r.Outcome, r.Error, r.Values["packets_lost"])
+			}
+			if want := map[bool]string{false: "max_rate", true: "path"}[interrupted]; r.Info["limited_by"] != want {
+				t.Errorf("feedback interrupted: %v, limited by %q, want %q", interrupted, r.Info["limited_by"], want)
+			}
+			sent[interrupted] = r.Values["packets_sent"]
+		})
+	}
+	if sent[true] > 0.9*sent[false] {
+		t.Errorf("%v datagrams were sent with the feedback interrupted, %v without", sent[true], sent[false])
+	}
+}

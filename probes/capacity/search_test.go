@@ -83,3 +83,21 @@ func TestBackoff(t *testing.T) {
 		}
 	}
 }
+
+// TestFeedbackThatDoesNotCome: the sender takes what is overdue for bad, once a feedback has told how long the way is.
+func TestFeedbackThatDoesNotCome(t *testing.T) {
+	s := newSender(link{socket: &socket{}, plan: open{Size: maxSize, InitialRate: 100 * megabit}}, 1)
+	s.backOff(900 * time.Millisecond)
+	if s.search.index != 100 {
+		t.Errorf("index %d before the first feedback, want 100", s.search.index)
+	}
+	s.latest.number, s.heard = 1, time.Second
+	for _, step := range []struct {
+		at   time.Duration
+		want int
+	}{{189, 100}, {190, 99}, {239, 99}, {240, 98}, {289, 98}, {290, 68}, {340, 67}} {
+		if s.backOff(time.Second + step.at*time.Millisecond); s.search.index != step.want {
+			t.Errorf("%d ms after the latest feedback: index %d, want %d", step.at, s.search.index, step.want)
+		}
+	}
+}
