@@ -39,15 +39,19 @@ func (d *document) checkPlan(r *configs.Report, kinds catalog.Catalog[probes.Kin
 		worst, known := kind.WorstCase(p.Settings)
 		switch {
 		case !known && kind.Lane == probes.Load:
-			r.Problem(d.Entries.places[i], "", errUnbounded(p.Interface).Error())
+			r.Problem(d.Entries.places[i], "", errUnbounded(&p).Error())
 		case worst > limit.Least():
 			r.Problem(d.Entries.places[i], "", fmt.Sprintf("one run may take %v, headers included, and the data plan of %s allows %v: make it smaller, or the plan larger", worst, linkName(p.Interface), limit.Least()))
 		}
 	}
 }
 
-func errUnbounded(name string) error {
-	return fmt.Errorf("%s has a data plan, and this load test could take any amount: set max_bytes", linkName(name))
+// errUnbounded is why a load test whose worst case is not known does not run where there is a plan.
+func errUnbounded(p *Probe) error {
+	if _, bounded := p.Settings.(probes.Priced); !bounded {
+		return fmt.Errorf("%s has a data plan, and the kind %s cannot be held to one: measure over another interface", linkName(p.Interface), p.Kind)
+	}
+	return fmt.Errorf("%s has a data plan, and this load test could take any amount: set max_bytes, or volume where the kind has that", linkName(p.Interface))
 }
 
 func linkName(name string) string {
@@ -73,7 +77,7 @@ func (a *Agent) reserve(j job) (*spending, error) {
 	worst, known := j.kind.WorstCase(j.entry.Settings)
 	load := j.pass.Lane == probes.Load
 	if load && !known && a.plan.Limited(j.entry.Interface) {
-		return nil, errUnbounded(j.entry.Interface)
+		return nil, errUnbounded(&j.entry)
 	}
 	reserved, err := a.plan.Reserve(j.entry.Interface, worst, load)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 // What a run takes beside its datagrams, in bytes. A handshake is padded both ways (RFC 9000 section 14.1) and carries the
 // certificates of the far end, of which a chain has some kB; a resumed one has none. Each part is sent again at most once.
 const (
-	handshakeBytes = 12_000
-	resumedBytes   = 8_000
+	handshakeBytes = 9_000
+	resumedBytes   = 7_000
 	packetOverhead = probes.HeaderUDP + 40 // short header, authentication tag, frames
 )
 
