@@ -175,6 +175,13 @@ func (s *Survey) runLoad(ctx context.Context, p phase, done *Phase) (begun time.
 	}
 	done.add(loaded)
 	s.budget.spend(transferred(loaded))
+	if half := float64(bytes / 2); p.load.direction == both && bytes > 0 && loaded.Info["ended_by"] != "max_bytes" {
+		for _, way := range []probes.Direction{probes.Up, probes.Down} {
+			if loaded.Values[probes.Transferred.ValueName(way, "")] >= half {
+				s.report.note(fmt.Sprintf("%s: %s had its half of --max-bytes before the other, so that its rate is too low", p.label, way))
+			}
+		}
+	}
 	return flow.at
 }
 
