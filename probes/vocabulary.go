@@ -140,6 +140,15 @@ var (
 	Responsiveness = &Metric{Stem: "responsiveness", Unit: RPM, Name: "responsiveness_rpm", Type: Gauge,
 		Help: "Round trips per minute under working conditions.", Source: "draft-ietf-ippm-responsiveness"}
 
+	// ForeignResponsiveness and LoadedResponsiveness are the two halves that Responsiveness is the mean of.
+	ForeignResponsiveness = &Metric{Stem: "responsiveness_foreign", Unit: RPM, Name: "responsiveness_foreign_rpm", Type: Gauge,
+		Help: "Round trips per minute of new connections while others load the link.", Source: "draft-ietf-ippm-responsiveness"}
+	LoadedResponsiveness = &Metric{Stem: "responsiveness_loaded", Unit: RPM, Name: "responsiveness_loaded_rpm", Type: Gauge,
+		Help: "Round trips per minute on connections that load the link themselves.", Source: "draft-ietf-ippm-responsiveness"}
+	// LoadedLatency is the draft's http_l.
+	LoadedLatency = &Metric{Stem: "loaded_latency", Unit: Seconds, Name: "loaded_latency_seconds", Type: Distribution, Plain: true,
+		Help: "Time of a request for one byte on a connection that loads the link.", Source: "draft-ietf-ippm-responsiveness"}
+
 	// RSRP, RSRQ, SINR and Speed describe the radio and the movement while a Result was measured.
 	RSRP = &Metric{Stem: "radio_rsrp", Unit: DBm, Name: "radio_rsrp_dbm", Type: Gauge,
 		Help: "Reference signal received power (SS-RSRP in NR) of the serving cell.", Source: "3GPP TS 38.215 section 5.1.1"}
@@ -161,7 +170,7 @@ func Vocabulary() []*Metric {
 		ResolveTime, ConnectTime, HandshakeTime, ResumedTime, FirstByteTime, TransferTime, AnswerTime,
 		Goodput, IntervalRate, Ramp, IPCapacity, IPCapacityError, Transferred, Retransmitted, TCPEfficiency, BufferDelay,
 		TransportRTT, TransportMinRTT, TransportLost, CongestionWindow,
-		Responsiveness,
+		Responsiveness, ForeignResponsiveness, LoadedResponsiveness, LoadedLatency,
 		RSRP, RSRQ, SINR, Speed,
 	}
 }

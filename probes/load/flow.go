@@ -141,9 +141,12 @@ func Interruptible(ctx context.Context, c interface{ SetDeadline(time.Time) erro
 	}
 }
 
-// Abort makes closing c throw away what its kernel still holds, so that an ended test stops using the link at once.
+// Abort makes closing c throw away what its kernel still holds, so that an ended test stops using the link at once, and a
+// peer that has vanished holds no buffers. It is an effort, not a promise: without it the connection closes in order.
 func Abort(c net.Conn) {
 	if t, ok := c.(interface{ SetLinger(int) error }); ok {
-		_ = t.SetLinger(0) // best effort: without it the connection closes in order, which only takes longer
+		_ = t.SetLinger(0) // it fails on a closed connection only
+		return
 	}
+	abortWrapped(c)
 }

@@ -84,6 +84,15 @@ func BufferSizes(pc net.PacketConn) (receive, send int, ok bool) {
 	return receive, send, err == nil && receiveErr == nil && sendErr == nil
 }
 
+// abortWrapped is Abort for a connection whose wrapper shows the socket and not its methods.
+func abortWrapped(c net.Conn) {
+	if raw := rawOf(c); raw != nil {
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		})
+	}
+}
+
 // rawOf returns what system calls on a TCP connection of the kernel need; nil when c is none, as in an emulated network.
 func rawOf(c net.Conn) syscall.RawConn {
 	s, ok := c.(syscall.Conn)

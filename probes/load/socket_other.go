@@ -17,3 +17,6 @@ func UseCongestionControl(_ net.Conn, name string) error {
 
 // BufferSizes is told on Linux only.
 func BufferSizes(net.PacketConn) (receive, send int, ok bool) { return 0, 0, false }
+
+// abortWrapped is Abort for a connection whose wrapper shows the socket and not its methods: it closes in order.
+func abortWrapped(net.Conn) {}

@@ -1,0 +1,179 @@
+package responsiveness
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// Draft is the version of the specification whose formula and defaults are used. Up to -04 the formula was another one, so
+// that results are not to be compared without it.
+const Draft = "draft-ietf-ippm-responsiveness-09"
+
+// timing is what one probe took. tcp and tls are 0 in a self probe, tcp also over HTTP/3. A TLS handshake of several round
+// trips counts as one of them.
+type timing struct {
+	foreign        bool
+	tcp, tls, http time.Duration
+}
+
+// trimmedMean is the mean of the fastest share of the values; 0 of none.
+func trimmedMean(v []time.Duration, share float64) time.Duration {
+	if len(v) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(v))
+	kept := sorted[:max(1, int(math.Ceil(share*float64(len(sorted)))))]
+	sum := 0.0
+	for _, d := range kept {
+		sum += float64(d)
+	}
+	return time.Duration(sum / float64(len(kept)))
+}
+
+// rating is round trips per minute, by section 4.3 of the draft.
+type rating struct{ rpm, foreign, loaded float64 }
+
+// rate turns probes into round trips per minute. ok is false while there are none of one kind.
+func rate(probes []timing, share float64) (r rating, ok bool) {
+	var tcp, tls, foreign, loaded []time.Duration
+	for _, p := range probes {
+		if !p.foreign {
+			loaded = append(loaded, p.http)
+			continue
+		}
+		foreign, tls = append(foreign, p.http), append(tls, p.tls)
+		if p.tcp > 0 {
+			tcp = append(tcp, p.tcp)
+		}
+	}
+	if len(foreign) == 0 || len(loaded) == 0 {
+		return r, false
+	}
+	sum, terms := trimmedMean(tls, share)+trimmedMean(foreign, share), 2
+	if len(tcp) > 0 {
+		sum, terms = sum+trimmedMean(tcp, share), 3
+	}
+	r.foreign = perMinute(sum / time.Duration(terms))
+	r.loaded = perMinute(trimmedMean(loaded, share))
+	r.rpm = (r.foreign + r.loaded) / 2
+	return r, true
+}
+
+func perMinute(d time.Duration) float64 {
+	return float64(time.Minute) / float64(max(d, time.Nanosecond))
+}
+
+// verdict is the draft's word for a number of round trips per minute.
+func verdict(rpm float64) string {
+	switch {
+	case rpm < 300:
+		return "poor"
+	case rpm < 1000:
+		return "fair"
+	case rpm < 6000:
+		return "good"
+	default:
+		return "excellent"
+	}
+}
+
+// stable says whether the last n values deviate from each other by less than the share tolerance of the last one.
+func stable(v []float64, n int, tolerance float64) bool {
+	if len(v) < n {
+		return false
+	}
+	last := v[len(v)-n:]
+	mean, deviation := 0.0, 0.0
+	for _, x := range last {
+		mean += x / float64(n)
+	}
+	for _, x := range last {
+		deviation += (x - mean) * (x - mean) / float64(n)
+	}
+	return math.Sqrt(deviation) < tolerance*last[n-1]
+}
+
+// stability follows a measurement interval by interval and says when it is over.
+type stability struct {
+	distance  int           // MAD: intervals in a moving average, and moving averages that must agree
+	interval  time.Duration // ID
+	tolerance float64       // SDT
+	share     float64       // TMP
+
+	bytes     [][]int64   // by interval, by direction
+	averages  [][]float64 // by direction, by interval
+	probes    [][]timing  // by interval
+	saturated int         // the interval in which the rate was found stable, from 1; 0 before
+	ratings   []float64   // since then
+	latest    rating
+	rated     bool
+}
+
+// add takes in one interval: the bytes of each direction and the probes that were completed.
+func (s *stability) add(bytes []int64, probes []timing) {
+	s.bytes, s.probes = append(s.bytes, bytes), append(s.probes, probes)
+	if s.averages == nil {
+		s.averages = make([][]float64, len(bytes))
+	}
+	from := max(0, len(s.bytes)-s.distance)
+	for way := range bytes {
+		sum := int64(0)
+		for _, b := range s.bytes[from:] {
+			sum += b[way]
+		}
+		average := float64(sum) / (float64(len(s.bytes)-from) * s.interval.Seconds())
+		s.averages[way] = append(s.averages[way], average)
+	}
+	if latest, ok := rate(s.window(), s.share); ok {
+		s.latest, s.rated = latest, true
+	}
+	switch {
+	case s.saturated == 0 && s.full():
+		s.saturated = len(s.bytes)
+	case s.saturated > 0 && s.rated:
+		s.ratings = append(s.ratings, s.latest.rpm)
+	}
+}
+
+// full says whether the rate of each direction has become stable.
+func (s *stability) full() bool {
+	for _, averages := range s.averages {
+		if !stable(averages, s.distance, s.tolerance) {
+			return false
+		}
+	}
+	return true
+}
+
+// window is the probes of the last intervals that count.
+func (s *stability) window() (window []timing) {
+	for _, p := range s.probes[max(0, len(s.probes)-s.distance):] {
+		window = append(window, p...)
+	}
+	return window
+}
+
+// done says whether responsiveness has become stable too.
+func (s *stability) done() bool { return stable(s.ratings, s.distance, s.tolerance) }
+
+// goodput is the latest moving average of one direction, in bytes per second.
+func (s *stability) goodput(way int) float64 {
+	if s.averages == nil {
+		return 0
+	}
+	return s.averages[way][len(s.averages[way])-1]
+}
+
+// confidence is the draft's: low when the rate never became stable or only just did, medium when responsiveness did not, and
+// else high.
+func (s *stability) confidence() string {
+	switch {
+	case len(s.ratings) < s.distance:
+		return "low"
+	case !s.done():
+		return "medium"
+	default:
+		return "high"
+	}
+}
