@@ -93,7 +93,7 @@ const acceptPause = 50 * time.Millisecond
 
 // accept takes connections until the listener is closed.
 func (s *Server) accept(ctx context.Context, serving *sync.WaitGroup) error {
-	for {
+	for turn := uint64(0); ; turn++ {
 		c, err := s.listener.Accept()
 		switch {
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
@@ -111,13 +111,13 @@ func (s *Server) accept(ctx context.Context, serving *sync.WaitGroup) error {
 			}
 			continue
 		}
-		serving.Go(func() { s.serve(ctx, c) })
+		serving.Go(func() { s.serve(ctx, c, turn) })
 	}
 }
 
 // serve reads the cookie and gives the connection to the session that has it, or makes it the control connection of a new
 // one.
-func (s *Server) serve(ctx context.Context, c net.Conn) {
+func (s *Server) serve(ctx context.Context, c net.Conn, turn uint64) {
 	release := load.Interruptible(ctx, c)
 	err := c.SetReadDeadline(time.Now().Add(stepLimit))
 	var name cookie
@@ -141,7 +141,7 @@ func (s *Server) serve(ctx context.Context, c net.Conn) {
 		err = sess.run(ctx, c)
 		s.forget(name)
 	default:
-		err = sess.take(c)
+		err = sess.take(c, turn)
 	}
 	if err != nil {
 		s.log.Debug("iperf3 test", "from", c.RemoteAddr(), "err", err)

@@ -1,11 +1,13 @@
 package iperf3
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,7 +27,14 @@ type session struct {
 	legs    []*leg
 	udp     []*udpLeg
 	missing int // streams that are still to come; 0 before createStreams
+	arrived []arrival
 	running sync.WaitGroup
+}
+
+// arrival is a TCP connection that waits until all of the test's are there.
+type arrival struct {
+	turn uint64 // in the order in which the server accepted connections
+	conn net.Conn
 }
 
 // errGone is how a test ends whose client ends it without results.
@@ -129,19 +138,29 @@ func (s *session) prepare(ctx context.Context, control net.Conn) error {
 	}
 }
 
-// take makes a TCP connection the session's next stream; it closes one that is not wanted.
-func (s *session) take(c net.Conn) error {
+// take gives the session a TCP connection; it closes one that is not wanted. The client decides by the order in which it
+// connected which streams it sends on, and cookies may be read in another one: streams are made when all are there.
+func (s *session) take(c net.Conn, turn uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.nextLocked()
-	if l == nil || bool(s.params.UDP) {
+	if s.missing == 0 || bool(s.params.UDP) {
 		return errors.Join(errors.New("a stream that the test does not have"), c.Close())
 	}
-	l.conn = c
-	var err error
-	if l.sends && s.params.Congestion != "" {
-		err = load.UseCongestionControl(c, string(s.params.Congestion)) // as iperf3, go on with what the kernel has
+	s.arrived = append(s.arrived, arrival{turn: turn, conn: c})
+	if s.missing > 1 {
+		s.missing--
+		return nil
 	}
+	slices.SortFunc(s.arrived, func(a, b arrival) int { return cmp.Compare(a.turn, b.turn) })
+	var err error
+	for _, a := range s.arrived {
+		l := s.nextLocked()
+		l.conn = a.conn
+		if l.sends && s.params.Congestion != "" {
+			err = errors.Join(err, load.UseCongestionControl(a.conn, string(s.params.Congestion))) // as iperf3, go on with what the kernel has
+		}
+	}
+	s.arrived = nil
 	s.addedLocked()
 	return err
 }
@@ -301,8 +320,11 @@ func (s *session) closeStreams() {
 	s.running.Wait()
 	s.mu.Lock()
 	s.missing = 0
-	udp := s.udp
+	udp, arrived := s.udp, s.arrived
 	s.mu.Unlock()
+	for _, a := range arrived {
+		_ = a.conn.Close() // it carried nothing yet
+	}
 	s.server.forgetUDP(udp) // not under the lock: the server's comes first
 	for _, l := range s.legs {
 		if l.conn != nil {
