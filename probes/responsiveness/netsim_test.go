@@ -293,7 +293,7 @@ func TestOtherServers(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, netsim.State{Delay: 10 * ms, Rate: 1.25e6, Queue: 62_500}, c.h)
-			r := w.measure(t.Context(), func(*Config) {})
+			r := w.measure(t.Context(), func(c *Config) { c.Direction = "down" })
 			if r.Outcome != c.outcome || !strings.Contains(r.Error, c.text) {
 				t.Errorf("%s: outcome %s (%s), want %s", what, r.Outcome, r.Error, c.outcome)
 			}
