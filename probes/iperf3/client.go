@@ -68,6 +68,9 @@ func (p *probe) Measure(ctx context.Context, rec *probes.Recorder) error {
 	}
 	r.begin()
 	why, err := r.watch(flowing)
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err() // what the end of ctx interrupts may fail before flowing has heard of it
+	}
 	r.take()
 	stopFlows(errEnded)
 	var theirs *results
