@@ -147,8 +147,10 @@ func (r *Recorder) take(start, end time.Time) *Recorder {
 	if start.IsZero() {
 		start = r.started
 	}
-	window := &Recorder{started: start, ended: end, values: r.values, hists: r.hists, metrics: r.metrics,
-		info: maps.Clone(r.info), events: r.events, quality: r.quality}
+	window := &Recorder{
+		started: start, ended: end, values: r.values, hists: r.hists, metrics: r.metrics,
+		info: maps.Clone(r.info), events: r.events, quality: r.quality,
+	}
 	info := r.info
 	r.reset(end)
 	r.info = info

@@ -20,8 +20,10 @@ func collect(results *[]*Result) func(*Result) {
 func TestRunStampsWhatTheProbeDoesNotKnow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pci := 94
-		runner := &Runner{Agent: "van-07", Boot: "b1", Labels: map[string]string{"site": "nansha"},
-			Radio: func() *RadioSample { return &RadioSample{RAT: "NR-SA", PCI: new(pci)} }}
+		runner := &Runner{
+			Agent: "van-07", Boot: "b1", Labels: map[string]string{"site": "nansha"},
+			Radio: func() *RadioSample { return &RadioSample{RAT: "NR-SA", PCI: new(pci)} },
+		}
 		probe := ProbeFunc(func(_ context.Context, r *Recorder) error {
 			r.ObserveDuration(RTT, Both, 20*time.Millisecond)
 			r.Add(PacketsSent, Both, 1)

@@ -29,7 +29,7 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 func newRig(t *testing.T, limits map[string]Limit) *rig {
 	t.Helper()
-	r := &rig{path: filepath.Join(t.TempDir(), "state", "plan.json"), shift: noon.Sub(time.Now())}
+	r := &rig{path: filepath.Join(t.TempDir(), "state", "plan.json"), shift: time.Until(noon)}
 	r.start(limits)
 	return r
 }

@@ -90,7 +90,7 @@ func startCollector(ctx context.Context, o Options, running *group) (*collector.
 	if config.Listen == "" {
 		config.Listen = "127.0.0.1:0"
 	}
-	c, err := collector.New(config, collector.Deps{Log: o.Log.With("role", "collector"), Version: o.Version}) //nolint:contextcheck // it opens its port at once or not at all
+	c, err := collector.New(config, collector.Deps{Log: o.Log.With("role", "collector"), Version: o.Version}) // it opens its port at once or not at all
 	if err != nil {
 		return nil, err
 	}

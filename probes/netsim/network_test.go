@@ -266,7 +266,7 @@ func TestStreamIsExact(t *testing.T) {
 		if _, err := c.Write(b); !errors.Is(err, syscall.EPIPE) {
 			t.Errorf("writing after CloseWrite: %v", err)
 		}
-		if n, err := c.Read(b); n != 0 || err != io.EOF {
+		if n, err := c.Read(b); n != 0 || !errors.Is(err, io.EOF) {
 			t.Errorf("read %d bytes, %v", n, err)
 		}
 		if err := <-served; err != nil {

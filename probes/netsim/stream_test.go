@@ -199,7 +199,7 @@ func TestStreamEnds(t *testing.T) {
 		if _, err := client.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("reading while it is closed: %v", err)
 		}
-		if n, err := server.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		if n, err := server.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 			t.Errorf("reading behind the peer's close: %d, %v", n, err)
 		}
 		_ = server.SetDeadline(time.Now())

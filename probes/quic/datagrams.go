@@ -88,7 +88,7 @@ func (m *run) await(ctx context.Context, c *quicgo.Conn, t *tally) error {
 	case <-timer.C:
 		return nil // the losses are taken down
 	case <-c.Context().Done():
-		return context.Cause(c.Context()) //nolint:contextcheck // the connection's own context says why it ended
+		return context.Cause(c.Context()) // the connection's own context says why it ended
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -101,7 +101,7 @@ func waitUntil(ctx context.Context, c *quicgo.Conn, when time.Time) error {
 	case <-timer.C:
 		return nil
 	case <-c.Context().Done():
-		return context.Cause(c.Context()) //nolint:contextcheck // the connection's own context says why it ended
+		return context.Cause(c.Context()) // the connection's own context says why it ended
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -74,7 +74,7 @@ func (m *run) early(ctx context.Context, c *quicgo.Conn, start time.Time) (time.
 	case <-c.HandshakeComplete():
 		return took, nil
 	case <-c.Context().Done():
-		return 0, context.Cause(c.Context()) //nolint:contextcheck // the connection's own context says why it ended
+		return 0, context.Cause(c.Context()) // the connection's own context says why it ended
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}

@@ -59,6 +59,7 @@ func (st *state) metric(classic bool) (prometheus.Metric, error) {
 		return prometheus.NewConstMetricWithCreatedTimestamp(st.desc, prometheus.CounterValue, st.Value, st.created)
 	case probes.Gauge:
 		return prometheus.NewConstMetric(st.desc, prometheus.GaugeValue, st.Value)
+	default:
 	}
 	positive := map[int]int64{}
 	for i, n := range st.Hist.Buckets() {

@@ -227,7 +227,7 @@ func TestLimitsOfTheFarEnd(t *testing.T) {
 // than a few bytes.
 func TestStrangers(t *testing.T) {
 	frame := func(m message) string {
-		b, err := appendMessage(nil, m)
+		b, err := frameOf(m)
 		if err != nil {
 			t.Fatal(err)
 		}

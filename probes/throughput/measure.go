@@ -196,10 +196,10 @@ func (m *measurement) look() {
 }
 
 // recordBytes tells the recorder of the bytes that it has not been told of. The caller holds mu.
-func (x *meter) recordBytes(rec *probes.Recorder) {
-	total := x.counter.Total()
-	rec.Add(probes.Transferred, x.way, float64(total-x.recorded))
-	x.recorded = total
+func (m *meter) recordBytes(rec *probes.Recorder) {
+	total := m.counter.Total()
+	rec.Add(probes.Transferred, m.way, float64(total-m.recorded))
+	m.recorded = total
 }
 
 func (m *measurement) settled() bool {

@@ -1,5 +1,7 @@
 package throughput
 
+import "slices"
+
 import "time"
 
 // merge adds up what several connections report, each at moments of its own, on one clock. Between two reports of a
@@ -56,16 +58,16 @@ func (m *merge) sum(at time.Duration) (_ sample, ok bool) {
 
 // at is the count at one moment, between the samples around it; ok is false behind the last one. Before the first it is 0.
 func (s series) at(at time.Duration) (bytes int64, ok bool) {
-	for i := len(s) - 1; i >= 0; i-- {
+	for i, v := range slices.Backward(s) {
 		switch {
-		case s[i].at == at:
-			return s[i].bytes, true
-		case s[i].at > at:
+		case v.at == at:
+			return v.bytes, true
+		case v.at > at:
 			continue
 		case i == len(s)-1:
 			return 0, false
 		}
-		a, b := s[i], s[i+1]
+		a, b := v, s[i+1]
 		share := float64(at-a.at) / float64(b.at-a.at)
 		return a.bytes + int64(share*float64(b.bytes-a.bytes)+0.5), true
 	}

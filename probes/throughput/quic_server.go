@@ -24,7 +24,7 @@ func (s *server) serveLoad(ctx context.Context, c *quic.Conn) error {
 	defer context.AfterFunc(c.Context(), cancel)()
 	var streams sync.WaitGroup
 	defer streams.Wait()
-	defer c.CloseWithError(0, "")
+	defer func() { _ = c.CloseWithError(0, "") }() // the session is over either way
 	st, o, err := request(ctx, c)
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (s *server) servePerf(ctx context.Context, c *quic.Conn) error {
 	defer context.AfterFunc(c.Context(), func() { cancel(errStopped) })()
 	var streams sync.WaitGroup
 	defer streams.Wait()
-	defer c.CloseWithError(0, "")
+	defer func() { _ = c.CloseWithError(0, "") }() // the session is over either way
 	o := open{Version: protocolVersion, Up: 1, Down: 1, Duration: s.limits.Duration, Interval: time.Second, Limit: s.limits.Bytes}
 	id, sess, no := s.admit(ctx, cancel, o)
 	if no != nil {

@@ -148,7 +148,7 @@ const (
 
 // writeMessage writes one frame with a single Write.
 func writeMessage(w io.Writer, m message) error {
-	frame, err := appendMessage(nil, m)
+	frame, err := frameOf(m)
 	if err != nil {
 		return err
 	}
@@ -156,11 +156,11 @@ func writeMessage(w io.Writer, m message) error {
 	return err
 }
 
-func appendMessage(dst []byte, m message) ([]byte, error) {
+// frameOf is a message as it goes over the wire: its length and its JSON.
+func frameOf(m message) ([]byte, error) {
 	text, err := json.Marshal(m)
 	if err != nil || len(text) > maxFrame {
 		return nil, fmt.Errorf("encoding a message of %d bytes: %w", len(text), errors.Join(err, errFrame))
 	}
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(text)))
-	return append(dst, text...), nil
+	return append(binary.BigEndian.AppendUint16(nil, uint16(len(text))), text...), nil
 }

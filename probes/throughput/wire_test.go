@@ -87,7 +87,7 @@ func TestBadMessages(t *testing.T) {
 
 func FuzzReadMessage(f *testing.F) {
 	for _, m := range messages() {
-		frame, err := appendMessage(nil, m)
+		frame, err := frameOf(m)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -99,7 +99,7 @@ func FuzzReadMessage(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := appendMessage(nil, m)
+		again, err := frameOf(m)
 		if err != nil {
 			t.Skip("longer when written out in full") // escapes can grow a text that was within the limit
 		}

@@ -128,6 +128,7 @@ func identity(p *parsed) (id probes.ID, ok bool) {
 				id.Seq = uint64(max(f.value.IntV(), 0))
 			case lineprotocol.Uint:
 				id.Seq = min(f.value.UintV(), math.MaxInt64)
+			default: // a sequence number of another type is none
 			}
 		}
 	}
