@@ -14,6 +14,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // link is one connection of HTTP/2 or HTTP/3. It is safe for concurrent use.
@@ -76,7 +77,12 @@ func (d *dialer) dialTLS(ctx context.Context, s site) (*link, timing, error) {
 	if err != nil {
 		return nil, t, errors.Join(fmt.Errorf("HTTP/2 with %s: %w", s.address, err), secured.Close())
 	}
-	return &link{RoundTripper: conn, close: func() error { return errors.Join(conn.Close(), ignoreClosed(secured.Close())) }}, t, nil
+	return &link{RoundTripper: conn, close: func() error {
+		// The socket goes first and takes with it what is still to be sent: TLS would wait for room to say goodbye, for five
+		// seconds on a link that is full or dead.
+		load.Abort(c)
+		return errors.Join(c.Close(), ignoreClosed(conn.Close()))
+	}}, t, nil
 }
 
 func ignoreClosed(err error) error {

@@ -62,7 +62,36 @@ func listenBoth(ctx context.Context, network probes.Network, address string) (ne
 	return l, pc, nil
 }
 
-func serveOn(ctx context.Context, l net.Listener, pc net.PacketConn, h http.Handler) error {
+// tracking is a listener that remembers its connections, to close them at once: http.Server.Close would hold a mutex while
+// TLS waits for room to say goodbye, which stops the time of a synctest bubble.
+type tracking struct {
+	net.Listener
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func (l *tracking) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.mu.Lock()
+		l.conns = append(l.conns, c)
+		l.mu.Unlock()
+	}
+	return c, err
+}
+
+func (l *tracking) closeAll() error {
+	err := l.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.conns {
+		_ = c.Close() // most have been closed
+	}
+	return err
+}
+
+func serveOn(ctx context.Context, plain net.Listener, pc net.PacketConn, h http.Handler) error {
+	l := &tracking{Listener: plain}
 	conf := probetest.ServerTLS()
 	var serving sync.WaitGroup
 	h2 := &http.Server{Handler: h, TLSConfig: conf.Clone(), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)}
@@ -75,7 +104,7 @@ func serveOn(ctx context.Context, l net.Listener, pc net.PacketConn, h http.Hand
 	h3 := &http3.Server{Handler: h}
 	serving.Go(func() { _ = h3.ServeListener(listener) })
 	<-ctx.Done()
-	err = errors.Join(h2.Close(), h3.Close(), listener.Close(), transport.Close(), pc.Close())
+	err = errors.Join(l.closeAll(), h2.Close(), h3.Close(), listener.Close(), transport.Close(), pc.Close())
 	serving.Wait()
 	return err
 }
