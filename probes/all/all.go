@@ -12,7 +12,9 @@ import (
 	"github.com/nrprobe/nrprobe/probes/farend"
 	"github.com/nrprobe/nrprobe/probes/http"
 	"github.com/nrprobe/nrprobe/probes/icmp"
+	"github.com/nrprobe/nrprobe/probes/iperf3"
 	"github.com/nrprobe/nrprobe/probes/quic"
+	"github.com/nrprobe/nrprobe/probes/responsiveness"
 	"github.com/nrprobe/nrprobe/probes/stamp"
 	"github.com/nrprobe/nrprobe/probes/tcp"
 	"github.com/nrprobe/nrprobe/probes/throughput"
@@ -29,6 +31,8 @@ func Kinds() catalog.Catalog[probes.Kind] {
 		dns.Kind(),
 		throughput.Kind(),
 		capacity.Kind(),
+		responsiveness.Kind(),
+		iperf3.Kind(),
 	)
 }
 
@@ -40,5 +44,6 @@ func FarEnds(log *slog.Logger) []farend.Service {
 		quic.FarEnd(log),
 		throughput.FarEnd(log),
 		capacity.FarEnd(log),
+		responsiveness.FarEnd(log),
 	}
 }

@@ -18,7 +18,7 @@ func TestUserStampsWhenAsked(t *testing.T) {
 	if stamps := r.Info["stamps"]; !strings.HasPrefix(stamps, "T1=user,") || !strings.HasSuffix(stamps, "T3=user,T4=user") || !r.Quality.Has(probes.UserStamps) {
 		t.Errorf("stamps %q, flags %v", stamps, r.Quality)
 	}
-	if r.Outcome != probes.OK || r.Values["packets_received"] != 20 || strings.Contains(r.Info["missing"], "direction") {
+	if r.Outcome != probes.OK || r.Values["packets_received"] != r.Values["packets_sent"] || strings.Contains(r.Info["missing"], "direction") {
 		t.Errorf("%s: %s; %v, missing %q", r.Outcome, r.Error, r.Values["packets_received"], r.Info["missing"])
 	}
 }
