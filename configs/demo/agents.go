@@ -22,16 +22,20 @@ func runAgents(ctx, servers context.Context, o Options, s scene, running *group)
 	driving, stop := context.WithCancel(ctx)
 	defer stop()
 	var err error
+	var in entrances
 	for _, d := range s.links {
 		var a *agent.Agent
-		if a, err = newAgent(servers, o, s, d, running); err != nil {
+		if in, err = d.relays(servers, o, s, running); err == nil {
+			a, err = newAgent(o, s, d, in)
+		}
+		if err != nil {
 			stop()
 			break
 		}
 		agents.run(func() error { return a.Run(driving) })
 	}
 	if err == nil {
-		announce(o, s)
+		announce(o, s, in)
 	}
 	if waitErr := agents.wait(); err == nil {
 		err = waitErr
@@ -39,11 +43,7 @@ func runAgents(ctx, servers context.Context, o Options, s scene, running *group)
 	return err
 }
 
-func newAgent(servers context.Context, o Options, s scene, d drive, running *group) (*agent.Agent, error) {
-	in, err := d.relays(servers, o, s, running)
-	if err != nil {
-		return nil, err
-	}
+func newAgent(o Options, s scene, d drive, in entrances) (*agent.Agent, error) {
 	values := map[string]string{
 		"NAME": d.agent, "STAMP": in.stamp, "STREAMS": in.streams, "QUIC": in.quic,
 		"PIN": s.far.Pin(), "COLLECTOR": "http://" + s.collector,
@@ -64,7 +64,8 @@ func newAgent(servers context.Context, o Options, s scene, d drive, running *gro
 	})
 }
 
-func announce(o Options, s scene) {
+// announce says where to look, and where to measure across one of the links oneself.
+func announce(o Options, s scene, in entrances) {
 	what := fmt.Sprintf("a seeded drive (seed %d)", o.Seed)
 	if o.Trace != nil {
 		what = "the recorded drive " + o.Trace.path
@@ -75,6 +76,11 @@ func announce(o Options, s scene) {
   query API  http://%[3]s/api/v1/query?query=histogram_quantile(0.95,rate(nrprobe_rtt_seconds[1m]))
   metrics    http://%[3]s/metrics
 
+Measure across the last link yourself:
+
+  nrprobe probe stamp %[4]s
+  nrprobe check --profile gaming --target %[4]s
+
 Ctrl-C ends it.
-`, len(s.links), what, s.collector)
+`, len(s.links), what, s.collector, in.stamp)
 }
