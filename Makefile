@@ -49,8 +49,12 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 	  done; done
 
 .PHONY: bench-latency
-bench-latency: build ## print round-trip times beside irtt, ping and fping over a veth pair (root)
+bench-latency: build ## print round-trip times beside irtt, ping, fping and sockperf over a veth pair (root)
 	NRPROBE_BINARY=$(CURDIR)/nrprobe go test -count=1 -tags bench -timeout 30m -run TestBenchLatency -v ./configs/e2e/ | grep -v -e '^=== ' -e '^--- '
+
+.PHONY: bench-throughput
+bench-throughput: build ## print TCP, QUIC and UDP rates and their cost beside iperf3 and bare quic-go over a veth pair (root)
+	NRPROBE_BINARY=$(CURDIR)/nrprobe go test -count=1 -tags bench -timeout 30m -run TestBenchThroughput -v ./configs/e2e/ | grep -v -e '^=== ' -e '^--- '
 
 .PHONY: bench-gate
 bench-gate: ## measure false alarms and power of nrprobe check and write the tables into the README
