@@ -93,8 +93,23 @@ func oneOf(tests ...func(string) bool) func(string) bool {
 // kinds are the packages of probe kinds: they never import each other, and the collector imports none.
 var kinds = []string{"stamp", "icmp", "tcp", "quic", "http", "dns", "throughput", "capacity", "responsiveness", "iperf3"}
 
+// shared are the rooms that kinds build on.
+var shared = []string{"client", "farend", "load"}
+
 func isKind(p string) bool {
 	return slices.ContainsFunc(kinds, func(k string) bool { return ours("probes/" + k)(p) })
+}
+
+// mayImport says what of our own a kind may import: the vocabulary, units, the shared rooms, and its own packages.
+func mayImport(kind string) func(string) bool {
+	tests := []func(string) bool{
+		func(p string) bool { return p == module+"probes" },
+		ours("configs/unit"), ours("probes/" + kind),
+	}
+	for _, room := range shared {
+		tests = append(tests, ours("probes/"+room))
+	}
+	return oneOf(tests...)
 }
 
 func rules() []rule {
@@ -137,7 +152,23 @@ func rules() []rule {
 		},
 	}
 	for _, kind := range kinds {
-		list = append(list, rule{in("probes/" + kind), func(p string) bool { return isKind(p) && !ours("probes/"+kind)(p) }, "kinds never import each other"})
+		list = append(list,
+			rule{in("probes/" + kind), func(p string) bool { return isKind(p) && !ours("probes/"+kind)(p) }, "kinds never import each other"},
+			rule{
+				product("probes/" + kind),
+				func(p string) bool { return below(strings.TrimSuffix(module, "/"))(p) && !mayImport(kind)(p) },
+				"a kind knows the vocabulary, units and the rooms that kinds share",
+			},
+		)
+	}
+	for _, room := range shared {
+		list = append(list, rule{
+			product("probes/" + room),
+			func(p string) bool {
+				return ours("probes")(p) && p != module+"probes" && !ours("probes/farend")(p) && !ours("probes/"+room)(p) || ours("configs/cli")(p)
+			},
+			"what kinds share stands below them",
+		})
 	}
 	return list
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/client"
 )
 
 type probe struct {
@@ -23,8 +24,9 @@ type probe struct {
 // run is the queries of one run, made one after the other.
 type run struct {
 	*probe
-	r    *probes.Recorder
-	kept *connection // nil while none is open for the next query
+	r      *probes.Recorder
+	server *client.Server
+	kept   *connection // nil while none is open for the next query
 
 	sent, received int
 	wrong          error // the first answer that was not the one expected
@@ -39,11 +41,11 @@ func (p *probe) Measure(ctx context.Context, r *probes.Recorder) error {
 	for _, m := range []*probes.Metric{probes.PacketsSent, probes.PacketsReceived, probes.PacketsLost} {
 		r.Add(m, probes.Both, 0)
 	}
-	m := &run{probe: p, r: r}
+	m := &run{probe: p, r: r, server: &client.Server{Env: p.env, Target: p.target, Recorder: r}}
 	defer m.drop()
 	start := time.Now()
 	for i := range p.config.Count {
-		if err := waitUntil(ctx, start.Add(time.Duration(i)*p.config.Interval)); err != nil {
+		if err := client.WaitUntil(ctx, start.Add(time.Duration(i)*p.config.Interval)); err != nil {
 			return err
 		}
 		if err := m.attempt(ctx); err != nil {
@@ -108,7 +110,7 @@ func (m *run) ask(ctx context.Context) (response, error) {
 		m.drop()
 	}
 	if err != nil {
-		return response{}, m.explain(ctx, "query to "+m.target.Address(), err)
+		return response{}, m.server.Explain(ctx, "query to "+m.target.Address(), err)
 	}
 	m.r.ObserveDuration(probes.AnswerTime, probes.Both, took)
 	m.r.Note("rcode", codeText(answer.code))
@@ -130,20 +132,5 @@ func (m *run) judge(a response) {
 	}
 	if !ok && m.wrong == nil {
 		m.wrong = probes.Fail(probes.Invalid, "%s answered the query for %s %s with %v, want %s", m.target.Address(), m.question.name, m.config.Type, a, want)
-	}
-}
-
-func waitUntil(ctx context.Context, when time.Time) error {
-	wait := time.Until(when)
-	if wait <= 0 {
-		return context.Cause(ctx)
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
 }

@@ -37,7 +37,7 @@ func (m *run) exchange(ctx context.Context, c *connection, u *url.URL) (answer, 
 	start := time.Now()
 	res, err := c.roundTrip(req)
 	if err != nil {
-		return answer{}, m.explain(ctx, "request to "+c.address, err)
+		return answer{}, c.server.Explain(ctx, "request to "+c.server.Target.Address(), err)
 	}
 	defer func() { _ = res.Body.Close() }() // all that is wanted of it has been read
 	begun := time.Now()
@@ -58,7 +58,7 @@ func (m *run) transfer(ctx context.Context, c *connection, body io.Reader, begun
 	n, err := io.Copy(io.Discard, io.LimitReader(body, limit))
 	m.r.Add(probes.Transferred, probes.Down, float64(n))
 	if err != nil {
-		return false, m.explain(ctx, "reading the answer of "+c.address, err)
+		return false, c.server.Explain(ctx, "reading the answer of "+c.server.Target.Address(), err)
 	}
 	m.r.ObserveDuration(probes.TransferTime, probes.Both, time.Since(begun))
 	if n < limit {

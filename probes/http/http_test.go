@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -328,12 +327,12 @@ func TestFailures(t *testing.T) {
 		"status":           {setting{change: func(c *Config) { c.Path = "/nowhere" }}, probes.Invalid, "https://far.example/nowhere answered with status 404 Not Found, want one below 400", map[string]float64{"packets_received": 5, "ttfb_seconds": 0.02}},
 		"another status":   {setting{change: func(c *Config) { c.Status = 204 }}, probes.Invalid, "answered with status 200 OK, want 204 No Content", nil},
 		"expected status":  {setting{change: func(c *Config) { c.Path, c.Status = "/nowhere", 404 }}, probes.OK, "", nil},
-		"not TLS":          {setting{serve: speaks("220 mail.example ESMTP\r\n")}, probes.Invalid, "is that a port for https?", nil},
+		"not TLS":          {setting{serve: speaks("220 mail.example ESMTP\r\n")}, probes.Invalid, "is that a port for TLS?", nil},
 		"not HTTP":         {setting{target: "far.example:443", change: plain, serve: speaks("220 mail.example ESMTP\r\n")}, probes.Invalid, "does not answer as the protocol wants", nil},
 		"TLS, not asked":   {setting{target: "far.example:443", change: plain}, probes.Invalid, "answered with status 400 Bad Request", nil},
 		"hangs up":         {setting{serve: speaks("")}, probes.Refused, "closed the connection before the answer was complete", nil},
 		"hangs up half":    {setting{target: "far.example:443", change: plain, serve: speaks("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")}, probes.Refused, "reading the answer of far.example:443", map[string]float64{"packets_lost": 5, "transferred_down_bytes": 20}},
-		"certificate":      {setting{tls: system}, probes.Auth, remedy, nil},
+		"certificate":      {setting{tls: system}, probes.Auth, "no public authority vouches for", nil},
 		"certificate, 3":   {setting{tls: system, change: func(c *Config) { c.Version = "3" }}, probes.Auth, "QUIC handshake with far.example:443", nil},
 		"pin":              {setting{tls: pinned}, probes.Auth, "the pin differs", nil},
 		"pin, 3":           {setting{tls: pinned, change: func(c *Config) { c.Version = "3" }}, probes.Auth, "the pin differs", nil},
@@ -399,15 +398,5 @@ func TestBuild(t *testing.T) {
 				t.Errorf("got %v, %v", p, err)
 			}
 		})
-	}
-}
-
-func TestExplainAlerts(t *testing.T) {
-	m := &run{probe: &probe{}}
-	for text, want := range map[string]probes.Outcome{"tls: certificate required": probes.Auth, "tls: no application protocol": probes.Refused} {
-		err := m.explain(t.Context(), "TLS handshake", &net.OpError{Op: "remote error", Err: errors.New(text)})
-		if probes.Classify(err) != want {
-			t.Errorf("%s: %v", text, probes.Classify(err))
-		}
 	}
 }

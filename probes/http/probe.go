@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/client"
 )
 
 type probe struct {
@@ -39,7 +40,7 @@ func (p *probe) Measure(ctx context.Context, r *probes.Recorder) error {
 	defer m.drop()
 	start := time.Now()
 	for i := range p.config.Count {
-		if err := waitUntil(ctx, start.Add(time.Duration(i)*p.config.Interval)); err != nil {
+		if err := client.WaitUntil(ctx, start.Add(time.Duration(i)*p.config.Interval)); err != nil {
 			return err
 		}
 		if err := m.attempt(ctx); err != nil {
@@ -110,20 +111,5 @@ func (m *run) judge(a answer) {
 	}
 	if !ok && m.wrong == nil {
 		m.wrong = probes.Fail(probes.Invalid, "%s answered with status %s, want %s", m.url.Redacted(), statusText(a.status), want)
-	}
-}
-
-func waitUntil(ctx context.Context, when time.Time) error {
-	wait := time.Until(when)
-	if wait <= 0 {
-		return context.Cause(ctx)
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
 }

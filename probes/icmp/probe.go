@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/client"
 )
 
 type probe struct {
@@ -29,10 +30,11 @@ func (p *probe) Measure(ctx context.Context, r *probes.Recorder) error {
 	} {
 		r.Add(m, probes.Both, 0)
 	}
-	to, err := p.resolve(ctx, r)
+	resolved, err := client.Resolve(ctx, p.env.Net, r, p.target)
 	if err != nil {
 		return err
 	}
+	to := resolved.Addr()
 	network, ok := p.env.Net.(probes.ICMPNetwork)
 	if !ok {
 		return probes.Fail(probes.Error, "ICMP: this network has no sockets for it")
@@ -52,22 +54,6 @@ func (p *probe) newSession(to netip.Addr, raw bool) *session {
 		s.token[i] = byte(p.env.Rand.Uint32())
 	}
 	return s
-}
-
-func (p *probe) resolve(ctx context.Context, r *probes.Recorder) (netip.Addr, error) {
-	start := time.Now()
-	addrs, err := p.env.Net.Resolve(ctx, p.target.Host)
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	if len(addrs) == 0 {
-		return netip.Addr{}, probes.Fail(probes.Unreachable, "name %s has no address", p.target.Host)
-	}
-	if _, err := netip.ParseAddr(p.target.Host); err != nil {
-		r.ObserveDuration(probes.ResolveTime, probes.Both, time.Since(start))
-	}
-	r.Note("address", addrs[0].String())
-	return addrs[0], nil
 }
 
 // exchange sends all packets on their schedule and takes down the replies until none is missing or their time is over.
@@ -111,7 +97,7 @@ func (p *probe) send(ctx context.Context, c probes.ICMPConn, s *session, t *tall
 		if err != nil {
 			return err
 		}
-		if waitUntil(ctx, t.start.Add(planned)) != nil {
+		if client.WaitUntil(ctx, t.start.Add(planned)) != nil {
 			return last // exchange asks the context itself
 		}
 		at := t.begin(planned)
@@ -172,16 +158,5 @@ func await(ctx context.Context, done <-chan struct{}, longest time.Duration) {
 	case <-done:
 	case <-timer.C:
 	case <-ctx.Done():
-	}
-}
-
-func waitUntil(ctx context.Context, when time.Time) error {
-	timer := time.NewTimer(time.Until(when))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
 }

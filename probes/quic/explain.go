@@ -8,15 +8,7 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 
 	"github.com/nrprobe/nrprobe/probes"
-)
-
-// Alerts of TLS as QUIC error codes, RFC 9001 section 4.8 and RFC 8446 section 6.
-const (
-	cryptoError         = 0x100
-	alertBadCertificate = cryptoError + 42
-	alertAccessDenied   = cryptoError + 49
-	alertCertRequired   = cryptoError + 116
-	alertNoALPN         = cryptoError + 120
+	"github.com/nrprobe/nrprobe/probes/client"
 )
 
 // explain says what an error of the QUIC stack means to whoever measures. ctx is the run's own.
@@ -40,10 +32,8 @@ func (m *run) explain(ctx context.Context, err error) error {
 		return probes.Fail(probes.Timeout, "%s went silent: %w", where, err)
 	}
 	if transport, ok := errors.AsType[*quicgo.TransportError](err); ok {
-		if transport.ErrorCode == quicgo.InternalError && !transport.Remote {
-			if routeErr := m.route(ctx); routeErr != nil {
-				return fmt.Errorf("quic with %s: %w", where, routeErr)
-			}
+		if routeErr := client.Route(ctx, m.env.Net, m.to, transport); !errors.Is(routeErr, transport) {
+			return fmt.Errorf("quic with %s: %w", where, routeErr)
 		}
 		return explainTransport(where, transport)
 	}
@@ -57,26 +47,17 @@ func (m *run) explain(ctx context.Context, err error) error {
 }
 
 func explainTransport(where string, err *quicgo.TransportError) error {
-	switch code := uint64(err.ErrorCode); {
-	case code == alertNoALPN:
-		return probes.Fail(probes.Refused, "%s speaks QUIC and serves no probes of ours: is it nrprobe reflector? %w", where, err)
-	case code >= alertBadCertificate && code <= alertAccessDenied, code == alertCertRequired:
-		return probes.Fail(probes.Auth, "certificate of %s: %w", where, err)
-	case err.ErrorCode == quicgo.ApplicationErrorErrorCode && err.Remote:
-		return probes.Fail(probes.Refused, "%s ended the connection in its handshake: %w", where, err)
-	case err.ErrorCode == quicgo.ConnectionRefused:
-		return probes.Fail(probes.Busy, "%s takes no more connections now: %w", where, err)
+	outcome, _ := client.QUICOutcome(err)
+	switch {
+	case err.ErrorCode == client.AlertNoALPN:
+		return probes.Fail(outcome, "%s speaks QUIC and serves no probes of ours: is it nrprobe reflector? %w", where, err)
+	case outcome == probes.Auth:
+		return probes.Fail(outcome, "certificate of %s: %w", where, err)
+	case outcome == probes.Refused:
+		return probes.Fail(outcome, "%s ended the connection in its handshake: %w", where, err)
+	case outcome == probes.Busy:
+		return probes.Fail(outcome, "%s takes no more connections now: %w", where, err)
 	default:
-		return probes.Fail(probes.Invalid, "quic with %s: %w", where, err)
+		return probes.Fail(outcome, "quic with %s: %w", where, err)
 	}
-}
-
-// route says why nothing can be sent to the far end, if so. quic-go gives a refusal of the kernel on as text alone; a
-// connected UDP socket meets with the same refusal and sends nothing.
-func (m *run) route(ctx context.Context) error {
-	c, err := m.env.Net.Dial(ctx, "udp", m.to.String())
-	if err != nil {
-		return err
-	}
-	return c.Close()
 }

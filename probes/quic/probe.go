@@ -14,6 +14,7 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/client"
 	"github.com/nrprobe/nrprobe/probes/farend"
 )
 
@@ -28,7 +29,7 @@ type run struct {
 	*probe
 	r         *probes.Recorder
 	transport *quicgo.Transport
-	to        net.Addr
+	to        netip.AddrPort
 	tls       *tls.Config
 }
 
@@ -38,7 +39,7 @@ func (p *probe) Measure(ctx context.Context, r *probes.Recorder) (err error) {
 	for _, m := range []*probes.Metric{probes.PacketsSent, probes.PacketsReceived, probes.PacketsLost, probes.PacketsDuplicated, probes.PacketsReordered} {
 		r.Add(m, probes.Both, 0)
 	}
-	to, err := p.resolve(ctx, r)
+	to, err := client.Resolve(ctx, p.env.Net, r, p.target)
 	if err != nil {
 		return err
 	}
@@ -60,23 +61,6 @@ func (p *probe) Measure(ctx context.Context, r *probes.Recorder) (err error) {
 	return nil
 }
 
-func (p *probe) resolve(ctx context.Context, r *probes.Recorder) (net.Addr, error) {
-	start := time.Now()
-	addrs, err := p.env.Net.Resolve(ctx, p.target.Host)
-	if err != nil {
-		return nil, err
-	}
-	if len(addrs) == 0 {
-		return nil, probes.Fail(probes.Unreachable, "name %s has no address", p.target.Host)
-	}
-	if _, err := netip.ParseAddr(p.target.Host); err != nil {
-		r.ObserveDuration(probes.ResolveTime, probes.Both, time.Since(start))
-	}
-	to := netip.AddrPortFrom(addrs[0], p.target.Port)
-	r.Note("address", to.String())
-	return net.UDPAddrFromAddrPort(to), nil
-}
-
 // quicConfig leaves packets of its own accord away: a search for the path's MTU would be traffic beside the datagrams.
 // Handshakes end by the context that they are dialed with; quic-go's own limit lies beyond, or both would fire at once.
 func (p *probe) quicConfig() *quicgo.Config {
@@ -93,7 +77,7 @@ func (m *run) first(ctx context.Context) error {
 	dialing, cancel := context.WithTimeout(ctx, m.config.HandshakeTimeout)
 	defer cancel()
 	start := time.Now()
-	c, err := m.transport.Dial(dialing, m.to, m.tls, m.quicConfig())
+	c, err := m.transport.Dial(dialing, net.UDPAddrFromAddrPort(m.to), m.tls, m.quicConfig())
 	if err != nil {
 		return m.explain(ctx, err)
 	}

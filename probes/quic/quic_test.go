@@ -15,6 +15,7 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/client"
 	"github.com/nrprobe/nrprobe/probes/farend"
 	"github.com/nrprobe/nrprobe/probes/netsim"
 	"github.com/nrprobe/nrprobe/probes/probetest"
@@ -230,8 +231,8 @@ func TestExplain(t *testing.T) {
 	}{
 		{&quicgo.VersionNegotiationError{Theirs: []quicgo.Version{0x1a2a3a4a}}, probes.Invalid},
 		{&quicgo.TransportError{ErrorCode: quicgo.ConnectionRefused, Remote: true}, probes.Busy},
-		{&quicgo.TransportError{ErrorCode: alertNoALPN, Remote: true}, probes.Refused},
-		{&quicgo.TransportError{ErrorCode: alertCertRequired, Remote: true}, probes.Auth},
+		{&quicgo.TransportError{ErrorCode: client.AlertNoALPN, Remote: true}, probes.Refused},
+		{&quicgo.TransportError{ErrorCode: 0x174, Remote: true}, probes.Auth},
 		{&quicgo.TransportError{ErrorCode: quicgo.ProtocolViolation}, probes.Invalid},
 		{&quicgo.StatelessResetError{}, probes.Refused},
 		{&quicgo.IdleTimeoutError{}, probes.Timeout},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"strconv"
 	"time"
 
@@ -23,7 +24,7 @@ func (m *run) resume(ctx context.Context) error {
 		probes.Fail(probes.Timeout, "%s did not answer the resumed connection within %v", m.target.Address(), m.config.HandshakeTimeout))
 	defer cancel()
 	start := time.Now()
-	c, err := m.transport.DialEarly(ctx, m.to, m.tls, m.quicConfig())
+	c, err := m.transport.DialEarly(ctx, net.UDPAddrFromAddrPort(m.to), m.tls, m.quicConfig())
 	if err != nil {
 		return m.explain(ctx, err)
 	}

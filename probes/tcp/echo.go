@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/client"
 	"github.com/nrprobe/nrprobe/probes/farend"
 )
 
@@ -59,7 +60,7 @@ func (e *exchange) send(ctx context.Context) error {
 	start := time.Now()
 	for i := range p.config.Count {
 		planned := start.Add(time.Duration(i) * p.config.Interval)
-		if err := waitUntil(ctx, planned); err != nil {
+		if err := client.WaitUntil(ctx, planned); err != nil {
 			return err
 		}
 		binary.BigEndian.PutUint64(request, uint64(i))

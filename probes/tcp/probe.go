@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/client"
 )
 
 type probe struct {
@@ -22,11 +22,11 @@ func (p *probe) Measure(ctx context.Context, r *probes.Recorder) error {
 	for _, m := range []*probes.Metric{probes.PacketsSent, probes.PacketsReceived, probes.PacketsLost} {
 		r.Add(m, probes.Both, 0)
 	}
-	address, err := p.resolve(ctx, r)
+	to, err := client.Resolve(ctx, p.env.Net, r, p.target)
 	if err != nil {
 		return err
 	}
-	r.Note("address", address)
+	address := to.String()
 	if !p.config.Echo {
 		return p.connects(ctx, r, address)
 	}
@@ -36,21 +36,6 @@ func (p *probe) Measure(ctx context.Context, r *probes.Recorder) error {
 	}
 	defer func() { _ = c.Close() }() // all that it was for has been read
 	return p.echoes(ctx, r, c)
-}
-
-func (p *probe) resolve(ctx context.Context, r *probes.Recorder) (address string, err error) {
-	start := time.Now()
-	addrs, err := p.env.Net.Resolve(ctx, p.target.Host)
-	if err != nil {
-		return "", err
-	}
-	if len(addrs) == 0 {
-		return "", probes.Fail(probes.Unreachable, "name %s has no address", p.target.Host)
-	}
-	if _, err := netip.ParseAddr(p.target.Host); err != nil {
-		r.ObserveDuration(probes.ResolveTime, probes.Both, time.Since(start))
-	}
-	return netip.AddrPortFrom(addrs[0], p.target.Port).String(), nil
 }
 
 // connect makes one connection. TCP_NODELAY is Go's default, and set again for networks where it is not.
@@ -82,7 +67,7 @@ func (p *probe) connects(ctx context.Context, r *probes.Recorder, address string
 	var last error
 	start := time.Now()
 	for i := range p.config.Count {
-		if err := waitUntil(ctx, start.Add(time.Duration(i)*p.config.Interval)); err != nil {
+		if err := client.WaitUntil(ctx, start.Add(time.Duration(i)*p.config.Interval)); err != nil {
 			account(r, sent, received)
 			return err
 		}
@@ -116,20 +101,5 @@ func account(r *probes.Recorder, sent, received int) {
 	r.Add(probes.PacketsLost, probes.Both, float64(sent-received))
 	if sent > 0 {
 		r.Set(probes.LossRatio, probes.Both, float64(sent-received)/float64(sent))
-	}
-}
-
-func waitUntil(ctx context.Context, when time.Time) error {
-	wait := time.Until(when)
-	if wait <= 0 {
-		return context.Cause(ctx)
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
 }

@@ -1,4 +1,4 @@
-package http
+package client
 
 import (
 	"context"
@@ -21,16 +21,17 @@ const (
 	alertBadCertificate = cryptoError + 42
 	alertAccessDenied   = cryptoError + 49
 	alertCertRequired   = cryptoError + 116
-	alertNoALPN         = cryptoError + 120
+	// AlertNoALPN says that the peer speaks none of the protocols that were offered.
+	AlertNoALPN = quicgo.TransportErrorCode(cryptoError + 120)
 )
 
 // remedy is what a certificate that nobody vouches for leaves to do.
 const remedy = "a server that no public authority vouches for is accepted with a pin, with ca or with insecure"
 
-// explain says what an error means to whoever measures: what was being done, and whose fault it is. ctx is that of the
-// request.
-func (m *run) explain(ctx context.Context, doing string, err error) error {
-	outcome, ofQUIC := quicOutcome(err)
+// Explain says what an error means to whoever measures: what was being done, and whose fault it is. ctx is that of the
+// one request.
+func (s *Server) Explain(ctx context.Context, doing string, err error) error {
+	outcome, ofQUIC := QUICOutcome(err)
 	if !ofQUIC {
 		outcome = probes.Classify(err)
 	}
@@ -42,7 +43,7 @@ func (m *run) explain(ctx context.Context, doing string, err error) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case noTLS:
-		return probes.Fail(probes.Invalid, "%s: it answers with something that is not TLS (%q): is that a port for https?", doing, record.RecordHeader[:])
+		return probes.Fail(probes.Invalid, "%s: it answers with something that is not TLS (%q): is that a port for TLS?", doing, record.RecordHeader[:])
 	case outcome == probes.Auth:
 		return probes.Fail(probes.Auth, "%s: %w: %s", doing, err, remedy)
 	case ofQUIC:
@@ -64,8 +65,8 @@ func (m *run) explain(ctx context.Context, doing string, err error) error {
 	return probes.Fail(probes.Invalid, "%s: it does not answer as the protocol wants: %w", doing, err)
 }
 
-// quicOutcome is the outcome that an error of the QUIC stack means; ok is false for those of others.
-func quicOutcome(err error) (outcome probes.Outcome, ok bool) {
+// QUICOutcome is the outcome that an error of the QUIC stack means; ok is false for those of others.
+func QUICOutcome(err error) (outcome probes.Outcome, ok bool) {
 	_, handshake := errors.AsType[*quicgo.HandshakeTimeoutError](err)
 	_, idle := errors.AsType[*quicgo.IdleTimeoutError](err)
 	_, reset := errors.AsType[*quicgo.StatelessResetError](err)
@@ -86,7 +87,7 @@ func quicOutcome(err error) (outcome probes.Outcome, ok bool) {
 	switch code := transport.ErrorCode; {
 	case code >= alertBadCertificate && code <= alertAccessDenied, code == alertCertRequired:
 		return probes.Auth, true
-	case code == alertNoALPN, code == quicgo.ApplicationErrorErrorCode && transport.Remote:
+	case code == AlertNoALPN, code == quicgo.ApplicationErrorErrorCode && transport.Remote:
 		return probes.Refused, true
 	case code == quicgo.ConnectionRefused:
 		return probes.Busy, true
