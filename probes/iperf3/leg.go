@@ -108,12 +108,8 @@ type traffic struct {
 // clock is the monotonic time that datagrams carry.
 func (t *traffic) clock() time.Duration { return time.Since(t.epoch) }
 
-// newTraffic makes what the test's parameters ask for.
-func newTraffic(p *params, seed uint64) *traffic {
-	limit := int64(p.Num)
-	if blocks := int64(p.BlockCount); limit == 0 && blocks > 0 {
-		limit = min(blocks, maxVolume/int64(p.Len)) * int64(p.Len)
-	}
+// newTraffic makes what the test's parameters ask for; limit bounds the bytes that this end sends, 0 does not.
+func newTraffic(p *params, limit int64, seed uint64) *traffic {
 	block := load.NewBlock(seed)
 	for len(block) < int(p.Len) {
 		block = append(block, block...)
@@ -123,9 +119,6 @@ func newTraffic(p *params, seed uint64) *traffic {
 		rate: float64(p.Bandwidth) / 8, epoch: time.Now(),
 	}
 }
-
-// maxVolume is above what any test transfers and far from the end of the numbers.
-const maxVolume = 1 << 60
 
 // pacingInterval is how often a sender of datagrams looks at what is due: iperf3's default. At 100 Mbit/s and 1,200 bytes
 // it sends ten each time.

@@ -49,6 +49,7 @@ func (s *session) run(ctx context.Context, control net.Conn) (err error) {
 	defer s.closeStreams()
 	defer stop()
 	defer load.Interruptible(ctx, control)()
+	keepAlive(control)
 	if err := s.prepare(ctx, control); err != nil {
 		return err
 	}
@@ -73,6 +74,15 @@ func (s *session) run(ctx context.Context, control net.Conn) (err error) {
 		return err
 	}
 	return s.exchange(control, ours)
+}
+
+// keepAlive has the kernel ask whether the client is there, so that nobody sends datagrams for minutes to one that has
+// vanished without a word: it is given up stepLimit and a little after its last one.
+func keepAlive(control net.Conn) {
+	if c, ok := control.(interface{ SetKeepAliveConfig(net.KeepAliveConfig) error }); ok {
+		// An effort: without it the end of the test's time is the end.
+		_ = c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 4})
+	}
 }
 
 // hangUp closes the TCP streams in order: an iperf3 that receives reads on until its block is full or the stream ends.
@@ -119,8 +129,10 @@ func (s *session) prepare(ctx context.Context, control net.Conn) error {
 		}
 		defer s.server.endTurn(client)
 	}
+	// A volume is for the client to watch: iperf3 counts no byte that comes before it has read testRunning, nor one that is
+	// lost, so that a server which stopped by its own count would leave it waiting.
 	s.mu.Lock()
-	s.params, s.traffic, s.missing = p, newTraffic(&p, s.seed), up+down
+	s.params, s.traffic, s.missing = p, newTraffic(&p, 0, s.seed), up+down
 	s.mu.Unlock()
 	if err := s.say(control, createStreams); err != nil {
 		return err

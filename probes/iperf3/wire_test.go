@@ -138,7 +138,7 @@ func FuzzReadJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var p params
 		if readJSON(bytes.NewReader(b), maxParams, &p) == nil && p.refuse(600) == 0 {
-			if up, down := p.streams(); up+down < 1 || up+down > 2*maxStreams || len(newTraffic(&p, 1).block) != int(p.Len) {
+			if up, down := p.streams(); up+down < 1 || up+down > 2*maxStreams || len(newTraffic(&p, 0, 1).block) != int(p.Len) {
 				t.Errorf("accepted %+v", p)
 			}
 		}
