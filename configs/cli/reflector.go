@@ -3,45 +3,68 @@ package cli
 import (
 	"log/slog"
 	"net"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"github.com/nrprobe/nrprobe/configs"
+	"github.com/nrprobe/nrprobe/probes/farend"
 	"github.com/nrprobe/nrprobe/probes/host"
 	"github.com/nrprobe/nrprobe/probes/reflector"
 )
 
+// reflectorFlags are the flags of nrprobe reflector. What they set stands above the file.
+type reflectorFlags struct {
+	file, data string
+	iperf3     []string
+}
+
 func newReflector(p *Process) *cobra.Command {
-	var file, data string
+	var flags reflectorFlags
 	cmd := &cobra.Command{
 		Use:   "reflector",
 		Short: "Serve the far end of every kind of probe",
 		Long: `Answers what probes send: STAMP on UDP 862 (where the process may open it) and 8620, plain TCP on 8620, TLS and QUIC on
 8443. A certificate is made at first start and kept; its pin is logged, for agents to hold it to.
 
-It needs no configuration. Open these ports on the way: UDP 8620, TCP 8620, UDP 8443, TCP 8443.`,
+It needs no configuration. Open these ports on the way: UDP 8620, TCP 8620, UDP 8443, TCP 8443.
+
+With --iperf3 it answers iperf3 as well, several clients at once, on TCP and UDP 5201: any iperf3 -c HOST measures
+against it. A test may take ten minutes, and eight run at a time.`,
 		Example: `  nrprobe reflector
   nrprobe reflector --data /var/lib/nrprobe-reflector
+  nrprobe reflector --iperf3
+  nrprobe reflector --iperf3=192.0.2.1:5202
   nrprobe reflector -c /etc/nrprobe/reflector.yaml`,
-		Args: exactArgs(),
-		RunE: func(cmd *cobra.Command, _ []string) error { return runReflector(cmd, p, file, data) },
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && cmd.Flags().Changed("iperf3") {
+				return usage("an address for --iperf3 needs an equals sign: --iperf3=%s", args[0])
+			}
+			return exactArgs()(cmd, args)
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return runReflector(cmd, p, flags) },
 	}
-	cmd.Flags().StringVarP(&file, "config", "c", "", "configuration file (YAML)")
-	cmd.Flags().StringVar(&data, "data", "", "folder for the certificate (default: the user's data folder)")
+	cmd.Flags().StringVarP(&flags.file, "config", "c", "", "configuration file (YAML)")
+	cmd.Flags().StringVar(&flags.data, "data", "", "folder for the certificate (default: the user's data folder)")
+	cmd.Flags().StringSliceVar(&flags.iperf3, "iperf3", nil, "answer iperf3 clients, on this `ADDRESS` or on port 5201 (--iperf3=:5202)")
+	cmd.Flags().Lookup("iperf3").NoOptDefVal = ":" + strconv.Itoa(farend.Iperf3Port)
 	return cmd
 }
 
-func runReflector(cmd *cobra.Command, p *Process, file, data string) error {
+func runReflector(cmd *cobra.Command, p *Process, flags reflectorFlags) error {
 	log, err := p.logger(cmd)
 	if err != nil {
 		return err
 	}
-	config, err := loadReflector(p, file)
+	config, err := loadReflector(p, flags.file)
 	if err != nil {
 		return err
 	}
-	if data != "" {
-		config.Data = data
+	if flags.data != "" {
+		config.Data = flags.data
+	}
+	if len(flags.iperf3) > 0 {
+		config.Iperf3.Addresses = flags.iperf3
 	}
 	network, err := host.New(host.Config{})
 	if err != nil {
@@ -76,7 +99,11 @@ func announceReflector(log *slog.Logger, r *reflector.Reflector) {
 		return out
 	}
 	a := r.Addrs()
-	log.Info("ready", "stamp", texts(a.STAMP), "tcp", texts(a.Streams), "tls", texts(a.TLS), "quic", texts(a.QUIC), "pin", r.Pin())
+	list := []any{"stamp", texts(a.STAMP), "tcp", texts(a.Streams), "tls", texts(a.TLS), "quic", texts(a.QUIC)}
+	if len(a.Iperf3) > 0 {
+		list = append(list, "iperf3", texts(a.Iperf3))
+	}
+	log.Info("ready", append(list, "pin", r.Pin())...)
 }
 
 // loadReflector reads the file, if any, on top of the defaults. The certificate's folder is the user's data folder

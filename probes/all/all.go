@@ -45,5 +45,6 @@ func FarEnds(log *slog.Logger) []farend.Service {
 		throughput.FarEnd(log),
 		capacity.FarEnd(log),
 		responsiveness.FarEnd(log),
+		iperf3.FarEnd(log),
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"net/http"
 
 	"github.com/quic-go/quic-go"
+
+	"github.com/nrprobe/nrprobe/probes"
 )
 
 // PreambleSize is how many bytes a client sends first on the plain TCP port, to say which service it wants.
@@ -28,6 +30,20 @@ type Service struct {
 	QUIC map[string]func(ctx context.Context, c *quic.Conn) error
 	// HTTP answers on the TLS port (HTTP/1.1 and HTTP/2) and on the QUIC port (HTTP/3), by ServeMux pattern.
 	HTTP map[string]http.Handler
+	// Own opens a server whose protocol needs ports of its own, for the key of the reflector's configuration that has the
+	// service's name and lists addresses. The context bounds the opening alone.
+	Own func(ctx context.Context, network probes.Network, address string) (Server, error)
+}
+
+// Server answers on ports of its own, which are open when it is handed over. It keeps limits of its own.
+type Server interface {
+	// Addr is where it listens.
+	Addr() net.Addr
+	// Run serves until ctx ends, closes the ports and returns when every goroutine it started has ended. It is called once
+	// at most. The error tells of a port that failed before.
+	Run(ctx context.Context) error
+	// Close closes the ports, of a server that was not run, too. It may be called again.
+	Close() error
 }
 
 // Ports are the reflector's default ports.
@@ -36,8 +52,10 @@ const (
 	StreamPort      = 8620 // TCP
 	TLSPort         = 8443 // TCP and UDP
 	StampWellKnown  = 862
+	Iperf3Port      = 5201        // TCP and UDP; closed unless it is asked for
 	ALPNPerf        = "perf"      // draft-banks-quic-performance
 	ALPNEcho        = "nrprobe/1" // our own: datagram echo, stream echo
 	PreambleEcho    = "nrpECHO1"  // echoes every byte
 	PreambleGoodput = "nrpLOAD1"  // throughput sessions
+	PreambleLease   = "nrpLEAS1"  // leases for load tests
 )

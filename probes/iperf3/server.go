@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/farend"
 	"github.com/nrprobe/nrprobe/probes/load"
 )
 
@@ -27,6 +28,18 @@ type Limits struct {
 
 // DefaultLimits grant eight tests of ten minutes.
 func DefaultLimits() Limits { return Limits{Sessions: 8, Duration: 10 * time.Minute} }
+
+// FarEnd answers iperf3 clients on a port of their own, TCP and UDP, within DefaultLimits. A reflector opens it when it is
+// asked to.
+func FarEnd(log *slog.Logger) farend.Service {
+	return farend.Service{Name: "iperf3", Own: func(ctx context.Context, network probes.Network, address string) (farend.Server, error) {
+		s, err := Listen(ctx, network, address, DefaultLimits(), log.With("service", "iperf3"))
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}}
+}
 
 // Server answers iperf3 clients, several at once on one port. It is safe for concurrent use.
 type Server struct {
@@ -64,6 +77,9 @@ func Listen(ctx context.Context, network probes.Network, address string, limits 
 	}, nil
 }
 
+// Close implements farend.Server: both ports are closed, and Run ends.
+func (s *Server) Close() error { return errors.Join(s.listener.Close(), s.packets.Close()) }
+
 // Addr is where the Server listens, for TCP and UDP.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
@@ -83,7 +99,7 @@ func (s *Server) Run(ctx context.Context) error {
 		cancel()
 	case <-ctx.Done():
 	}
-	closeErr := errors.Join(s.listener.Close(), s.packets.Close())
+	closeErr := s.Close()
 	serving.Wait()
 	return errors.Join(err, closeErr)
 }

@@ -79,7 +79,9 @@ func (s *session) run(ctx context.Context, control net.Conn) (err error) {
 // keepAlive has the kernel ask whether the client is there, so that nobody sends datagrams for minutes to one that has
 // vanished without a word: it is given up stepLimit and a little after its last one.
 func keepAlive(control net.Conn) {
-	if c, ok := control.(interface{ SetKeepAliveConfig(net.KeepAliveConfig) error }); ok {
+	if c, ok := control.(interface {
+		SetKeepAliveConfig(net.KeepAliveConfig) error
+	}); ok {
 		// An effort: without it the end of the test's time is the end.
 		_ = c.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 4})
 	}

@@ -10,10 +10,12 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/nrprobe/nrprobe/probes/farend"
 )
 
 // DefaultPort is iperf3's, for TCP and UDP.
-const DefaultPort = 5201
+const DefaultPort = farend.Iperf3Port
 
 // state is one byte on the control connection.
 type state int8

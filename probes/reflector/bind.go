@@ -7,15 +7,18 @@ import (
 	"io"
 	"net"
 	"syscall"
+
+	"github.com/nrprobe/nrprobe/probes/farend"
 )
 
 // Addrs is where a reflector listens, with the ports that were chosen where 0 was asked for.
-type Addrs struct{ STAMP, Streams, TLS, QUIC []net.Addr }
+type Addrs struct{ STAMP, Streams, TLS, QUIC, Iperf3 []net.Addr }
 
 // sockets is everything that Run opens before it serves anything.
 type sockets struct {
 	stamp, quic  []net.PacketConn
 	streams, tls []net.Listener
+	iperf3       []farend.Server
 	all          []io.Closer
 }
 
@@ -39,6 +42,9 @@ func (s *sockets) addrs() Addrs {
 	for _, pc := range s.quic {
 		a.QUIC = append(a.QUIC, pc.LocalAddr())
 	}
+	for _, server := range s.iperf3 {
+		a.Iperf3 = append(a.Iperf3, server.Addr())
+	}
 	return a
 }
 
@@ -47,7 +53,7 @@ func (r *Reflector) bind(ctx context.Context) (*sockets, error) {
 	s := &sockets{}
 	var errs []error
 	for _, p := range r.config.ports() {
-		if p.key == "stamp" && r.services.packets == nil {
+		if p.key == "stamp" && r.services.packets == nil || p.key == "iperf3" && r.services.iperf3 == nil {
 			continue
 		}
 		denied := errors.New("")
@@ -75,6 +81,14 @@ func (r *Reflector) bind(ctx context.Context) (*sockets, error) {
 }
 
 func (r *Reflector) bindOne(ctx context.Context, s *sockets, p port, address string) error {
+	if p.key == "iperf3" {
+		server, err := r.services.iperf3(ctx, r.net, address)
+		if err != nil {
+			return explain(p, address, err)
+		}
+		s.all, s.iperf3 = append(s.all, server), append(s.iperf3, server)
+		return nil
+	}
 	if p.network == "udp" {
 		pc, err := r.net.ListenPacket(ctx, p.network, address)
 		if err != nil {

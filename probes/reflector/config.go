@@ -20,6 +20,7 @@ type Config struct {
 	Streams Listen `yaml:"streams" help:"plain TCP"`
 	TLS     Listen `yaml:"tls" help:"TCP, TLS with HTTP/1.1 and HTTP/2"`
 	QUIC    Listen `yaml:"quic" help:"UDP, QUIC with HTTP/3 and probes of our own"`
+	Iperf3  Listen `yaml:"iperf3" help:"TCP and UDP, for clients of iperf3; closed unless it has an address, such as :5201"`
 	// Data, or CertFile and KeyFile, is needed where TLS or QUIC is served.
 	Data     string        `yaml:"data" help:"folder in which the certificate and its key are made and kept"`
 	CertFile string        `yaml:"cert_file" help:"certificate in PEM form, instead of the one that is made in data"`
@@ -83,8 +84,8 @@ func (c *Config) problems() []problem {
 			}
 		}
 	}
-	if len(c.STAMP.Addresses)+len(c.Streams.Addresses)+len(c.TLS.Addresses)+len(c.QUIC.Addresses) == 0 {
-		list = append(list, problem{"", "nothing to listen on: give stamp, streams, tls or quic an address"})
+	if len(c.STAMP.Addresses)+len(c.Streams.Addresses)+len(c.TLS.Addresses)+len(c.QUIC.Addresses)+len(c.Iperf3.Addresses) == 0 {
+		list = append(list, problem{"", "nothing to listen on: give stamp, streams, tls, quic or iperf3 an address"})
 	}
 	return list
 }
@@ -104,14 +105,14 @@ func (c *Config) check() error {
 	return errors.Join(errs...)
 }
 
-// port is one of the four things that are listened on.
+// port is one of the things that are listened on.
 type port struct {
 	key, network string
 	listen       Listen
 }
 
 func (c *Config) ports() []port {
-	return []port{{"stamp", "udp", c.STAMP}, {"streams", "tcp", c.Streams}, {"tls", "tcp", c.TLS}, {"quic", "udp", c.QUIC}}
+	return []port{{"stamp", "udp", c.STAMP}, {"streams", "tcp", c.Streams}, {"tls", "tcp", c.TLS}, {"quic", "udp", c.QUIC}, {"iperf3", "tcp and udp", c.Iperf3}}
 }
 
 func checkAddress(address string) error {

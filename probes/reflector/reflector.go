@@ -125,7 +125,17 @@ func (r *Reflector) serve(accepting, serving context.Context, s *sockets) (stops
 		}
 		stops = append(stops, stop)
 	}
+	for _, server := range s.iperf3 {
+		r.conns.Go(func() { r.serveOwn(accepting, server) })
+	}
 	return stops, nil
+}
+
+// serveOwn runs a server that has ports of its own, and ends its clients at once when a shutdown is asked for.
+func (r *Reflector) serveOwn(ctx context.Context, server farend.Server) {
+	if err := server.Run(ctx); err != nil && ctx.Err() == nil {
+		r.fail(fmt.Errorf("serving %s: %w", server.Addr(), err))
+	}
 }
 
 // servePackets gives a socket to its service, which has no connections to be patient with.
@@ -184,6 +194,7 @@ type services struct {
 	streams map[string]func(context.Context, net.Conn) error
 	quic    map[string]func(context.Context, *quicgo.Conn) error
 	http    map[string]http.Handler
+	iperf3  func(context.Context, probes.Network, string) (farend.Server, error)
 }
 
 func collect(list []farend.Service) (*services, error) {
@@ -198,6 +209,12 @@ func collect(list []farend.Service) (*services, error) {
 		}
 		if s.Packets != nil {
 			all.packets = s.Packets
+		}
+		if s.Own != nil && s.Name != "iperf3" {
+			return nil, fmt.Errorf("service %s wants ports of its own, for which there is no setting", s.Name)
+		}
+		if s.Own != nil {
+			all.iperf3 = s.Own
 		}
 		for preamble := range s.Streams {
 			if len(preamble) != farend.PreambleSize {
