@@ -9,6 +9,7 @@ TOOLS       := $(CACHE)/bin
 INFLUXD     := $(TOOLS)/influxd-1.8.10
 PROMETHEUS  := $(TOOLS)/prometheus-0.316.0
 GOLANGCI    := $(TOOLS)/golangci-lint-2.15.0
+JUNIT       := $(CACHE)/junit-parsers-1
 FUZZTIME    ?= 30s
 
 .DEFAULT_GOAL := help
@@ -37,8 +38,8 @@ test-net: build ## run both sides in two network namespaces joined by a veth pai
 	NRPROBE_BINARY=$(CURDIR)/nrprobe go test -count=1 -tags netns -run 'TestNetns' ./configs/e2e/
 
 .PHONY: test-integration
-test-integration: build $(INFLUXD) $(PROMETHEUS) ## test against a real InfluxDB and a real Prometheus
-	NRPROBE_BINARY=$(CURDIR)/nrprobe NRPROBE_INFLUXD=$(INFLUXD) NRPROBE_PROMETHEUS=$(PROMETHEUS) \
+test-integration: build $(INFLUXD) $(PROMETHEUS) $(JUNIT) ## test against a real InfluxDB and Prometheus and other people's JUnit parsers
+	NRPROBE_BINARY=$(CURDIR)/nrprobe NRPROBE_INFLUXD=$(INFLUXD) NRPROBE_PROMETHEUS=$(PROMETHEUS) NRPROBE_JUNIT_PARSERS=$(JUNIT) \
 	go test -count=1 -tags integration -timeout 15m ./configs/e2e/
 
 .PHONY: fuzz
@@ -113,3 +114,8 @@ $(GOLANGCI):
 	@mkdir -p $(TOOLS)
 	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 	mv $(TOOLS)/golangci-lint $@
+
+$(JUNIT):
+	@mkdir -p $(CACHE)
+	npm install --prefix $@.new --silent --no-audit --no-fund --ignore-scripts junit2json@4.0.0 test-results-parser@0.4.6
+	mv $@.new $@

@@ -159,6 +159,12 @@ type prometheus struct{ url string }
 
 func startPrometheus(t *testing.T, targets ...string) prometheus {
 	t.Helper()
+	return startPrometheusOn(t, filepath.Join(t.TempDir(), "data"), targets...)
+}
+
+// startPrometheusOn starts it on a folder that may hold data already.
+func startPrometheusOn(t *testing.T, data string, targets ...string) prometheus {
+	t.Helper()
 	dir := t.TempDir()
 	quoted := make([]string, len(targets))
 	for i, target := range targets {
@@ -172,7 +178,7 @@ scrape_configs:
     static_configs: [{targets: [%s]}]
 `, strings.Join(quoted, ", ")))
 	listen := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-	start(t, tool(t, "NRPROBE_PROMETHEUS"), "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+	start(t, tool(t, "NRPROBE_PROMETHEUS"), "--config.file="+config, "--storage.tsdb.path="+data,
 		"--web.listen-address="+listen, "--log.level=warn")
 	p := prometheus{url: "http://" + listen}
 	until(t, 60*time.Second, func() string {

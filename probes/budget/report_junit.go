@@ -70,23 +70,23 @@ func (r *Report) WriteJUnit(w io.Writer, p Policy) error {
 		values []string
 	}{{"target", r.Conditions.Targets}, {"agent", r.Conditions.Agents}, {"interface", words(r.Conditions.Interface)}, {"rat", r.Conditions.RATs}, {"version", r.Conditions.Versions}} {
 		for _, v := range list.values {
-			s.Properties.List = append(s.Properties.List, junitProperty{list.name, printable(v)})
+			s.Properties.List = append(s.Properties.List, junitProperty{list.name, oneLine(v)})
 		}
 	}
 	for i := range r.Verdicts {
 		v := &r.Verdicts[i]
-		c := junitCase{Name: printable(v.Name), Class: "nrprobe.check." + string(v.Against), Time: fmt.Sprintf("%.3f", r.Elapsed.Seconds()/float64(len(r.Verdicts)))}
-		problem := &junitProblem{Message: printable(v.Reason), Type: string(v.Outcome), Text: printable(v.Criterion.Asks() + "\n" + v.Reason + "\n")}
+		c := junitCase{Name: oneLine(v.Name), Class: "nrprobe.check." + string(v.Against), Time: fmt.Sprintf("%.3f", r.Elapsed.Seconds()/float64(len(r.Verdicts)))}
+		problem := &junitProblem{Message: oneLine(v.Reason), Type: string(v.Outcome), Text: printable(v.Criterion.Asks() + "\n" + v.Reason + "\n")}
 		switch {
 		case v.Outcome == Fail || v.Outcome == Inconclusive && p == InconclusiveIsFail && r.Err == nil:
 			c.Failure = problem
 			s.Failures++
 		case v.Outcome == Inconclusive && r.Err != nil:
-			problem.Message, problem.Type = printable(r.Err.Error()), "unreachable"
+			problem.Message, problem.Type = oneLine(r.Err.Error()), "unreachable"
 			c.Error = problem
 			s.Errors++
 		case v.Outcome == Inconclusive && p != InconclusiveIsPass:
-			c.Skipped = &junitSkipped{printable(v.Reason)}
+			c.Skipped = &junitSkipped{oneLine(v.Reason)}
 			s.Skipped++
 		}
 		s.Cases = append(s.Cases, c)
@@ -97,19 +97,24 @@ func (r *Report) WriteJUnit(w io.Writer, p Policy) error {
 		return err
 	}
 	s.Out, s.Err = printable(out.String()), printable(strings.Join(r.Warnings, "\n"))
-	if _, err := io.WriteString(w, xml.Header); err != nil {
+	text, err := xml.MarshalIndent(junitSuites{Suite: s}, "", "  ")
+	if err != nil {
 		return fmt.Errorf("writing report: %w", err)
 	}
-	e := xml.NewEncoder(w)
-	e.Indent("", "  ")
-	if err := e.Encode(junitSuites{Suite: s}); err != nil {
-		return fmt.Errorf("writing report: %w", err)
-	}
-	if _, err := io.WriteString(w, "\n"); err != nil {
+	if _, err := io.WriteString(w, xml.Header+named().Replace(string(text))+"\n"); err != nil {
 		return fmt.Errorf("writing report: %w", err)
 	}
 	return nil
 }
+
+// named turns the references by number that encoding/xml writes into those by name, and those of line ends, which are needed
+// in attributes only, into line ends: some readers of these reports know no others. Every & of a text is &amp; by then.
+func named() *strings.Replacer {
+	return strings.NewReplacer("&#34;", "&quot;", "&#39;", "&apos;", "&#xA;", "\n", "&#x9;", "\t")
+}
+
+// oneLine is printable text for an attribute.
+func oneLine(text string) string { return strings.Join(strings.Fields(printable(text)), " ") }
 
 // printable takes out what XML 1.0 cannot hold.
 func printable(text string) string {
