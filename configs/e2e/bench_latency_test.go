@@ -78,7 +78,7 @@ func installed(t *testing.T, l link) []peer {
 	}
 	if have("fping") {
 		list = append(list, peer{"fping", func(i time.Duration, n int) []string {
-			return []string{"fping", "-p", strconv.Itoa(int(i.Milliseconds())), "-c", strconv.Itoa(n), "-b", "172", "10.77.0.2"}
+			return []string{"fping", "-i", "1", "-p", strconv.Itoa(int(i.Milliseconds())), "-c", strconv.Itoa(n), "-b", "172", "10.77.0.2"}
 		}, reader(`bytes, ([0-9.]+) ms`, 1e-3)})
 	}
 	if have("sockperf") {
