@@ -66,7 +66,7 @@ func installed(t *testing.T, l link) []peer {
 	}
 	have := func(name string) bool { _, err := exec.LookPath(name); return err == nil }
 	if have("irtt") {
-		start(t, in(l.far, "irtt", "server", "-b", "10.77.0.2:2112")...)
+		start(t, in(l.far, "irtt", "server", "-i", "0", "-b", "10.77.0.2:2112")...)
 		list = append(list, peer{"irtt", func(i time.Duration, n int) []string {
 			return []string{"irtt", "client", "-i", i.String(), "-d", (i * time.Duration(n)).String(), "-l", "200", "-Q", "-o", "-", "10.77.0.2:2112"}
 		}, readIrtt})
