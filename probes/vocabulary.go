@@ -13,6 +13,11 @@ var (
 		Stem: "wake_up", Unit: Seconds, Name: "wake_up_seconds", Type: Distribution,
 		Help: "Round-trip time of the first packet after an idle time, as it wakes the radio up.", Source: "3GPP TS 38.331 section 5.3, seen from the application",
 	}
+	// StreamRTT is that of a reliable stream: what is lost is sent again, and shows as a late answer.
+	StreamRTT = &Metric{
+		Stem: "stream_rtt", Unit: Seconds, Name: "stream_rtt_seconds", Type: Distribution,
+		Help: "Round-trip time of some bytes on a stream of a QUIC connection, the time to send lost ones again included.", Source: "RFC 9000 section 2",
+	}
 	// OneWayDelay is published only with OWDErrorBound beside it, and only while the bound is below the value.
 	OneWayDelay = &Metric{
 		Stem: "owd", Unit: Seconds, Name: "one_way_delay_seconds", Type: Distribution, Directed: true,
@@ -122,6 +127,27 @@ var (
 		Stem: "loss_burst", Name: "loss_burst_packets", Type: Distribution,
 		Help: "Length of rows of packets that were all lost.", Source: "RFC 3357",
 	}
+	// FramesSent, FramesLost, FramesLate and FramesInTime judge the frames of an application's traffic pattern, one packet or
+	// several each. Both is the round trip; Up counts frames that carry something up, Down those that arrived there and
+	// carry something down. A frame is lost when a packet of it is, or when the last one came after the deadline; FramesLate
+	// is the latter part of FramesLost. FramesInTime is (sent − lost) / sent, in [0, 1].
+	FramesSent = &Metric{
+		Stem: "frames_sent", Name: "frames_sent", Type: Counter, Directed: true,
+		Help: "Frames of a traffic pattern that were sent in full.", Source: "in the style of ITU-T G.1051",
+	}
+	FramesLost = &Metric{
+		Stem: "frames_lost", Name: "frames_lost", Type: Counter, Directed: true,
+		Help: "Frames of a traffic pattern that did not arrive in full before their deadline.", Source: "in the style of ITU-T G.1051",
+	}
+	FramesLate = &Metric{
+		Stem: "frames_late", Name: "frames_late", Type: Counter, Directed: true,
+		Help: "Frames among the lost ones that arrived in full, but after their deadline.", Source: "in the style of ITU-T G.1051",
+	}
+	FramesInTime = &Metric{
+		Stem: "frames_in_time", Unit: Ratio, Name: "frames_in_time_ratio", Type: Gauge, Directed: true,
+		Help: "Share of the frames of a traffic pattern that arrived in full before their deadline.", Source: "in the style of ITU-T G.1051",
+	}
+
 	// Interruption is the longest time between two packets that both arrived, less the spacing that was planned.
 	Interruption = &Metric{
 		Stem: "interruption_max", Unit: Seconds, Name: "interruption_seconds", Type: Gauge,
@@ -267,10 +293,10 @@ var (
 // Vocabulary lists every metric, in the order of the reference in the README.
 func Vocabulary() []*Metric {
 	return []*Metric{
-		RTT, WakeUp, OneWayDelay, OWDErrorBound, ClockOffset, DelayVariation, InterpacketVariation, FarResidence, ScheduleError,
+		RTT, WakeUp, StreamRTT, OneWayDelay, OWDErrorBound, ClockOffset, DelayVariation, InterpacketVariation, FarResidence, ScheduleError,
 		PacketsSent, PacketsReceived, PacketsLost, PacketsLate, PacketsRecovered, PacketsDuplicated, PacketsReordered, ReorderExtent, Jitter,
 		PacketsRefused, PacketsSkipped, CongestionMarked,
-		LossRatio, LossBurst, Interruption,
+		LossRatio, LossBurst, FramesSent, FramesLost, FramesLate, FramesInTime, Interruption,
 		ResolveTime, ConnectTime, HandshakeTime, ResumedTime, FirstByteTime, TransferTime, AnswerTime,
 		Goodput, IntervalRate, Ramp, IPCapacity, IPCapacityError, Transferred, Retransmitted, TCPEfficiency, BufferDelay,
 		TransportRTT, TransportMinRTT, TransportLost, CongestionWindow,

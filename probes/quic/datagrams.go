@@ -27,7 +27,8 @@ type tally struct {
 }
 
 // datagrams sends all datagrams on their schedule and takes down those that come back.
-// Liveness: the receiving goroutine ends with its context, which ends here; datagrams waits for it.
+// Liveness: the receiving goroutine, and what is measured beside, end with their context, which ends here; datagrams waits
+// for them.
 func (m *run) datagrams(ctx context.Context, c *quicgo.Conn) error {
 	t := &tally{r: m.r, want: m.config.Count, done: make(chan struct{}), received: make([]bool, m.config.Count), highest: -1}
 	receiving, stop := context.WithCancel(ctx)
@@ -35,11 +36,20 @@ func (m *run) datagrams(ctx context.Context, c *quicgo.Conn) error {
 	var receiveErr error
 	var wg sync.WaitGroup
 	wg.Go(func() { receiveErr = t.receive(receiving, c) })
-	err := m.send(ctx, c, t)
+	start := time.Now()
+	var beside sync.WaitGroup
+	if m.config.Stream {
+		beside.Go(func() { m.streams(receiving, c, start) })
+	}
+	err := m.send(ctx, c, t, start)
 	if err == nil {
 		err = m.await(ctx, c, t)
 	}
+	if err == nil {
+		beside.Wait() // the last echo may be on its way still
+	}
 	stop()
+	beside.Wait()
 	wg.Wait()
 	t.account()
 	switch {
@@ -57,8 +67,7 @@ func (m *run) datagrams(ctx context.Context, c *quicgo.Conn) error {
 	return nil
 }
 
-func (m *run) send(ctx context.Context, c *quicgo.Conn, t *tally) error {
-	start := time.Now()
+func (m *run) send(ctx context.Context, c *quicgo.Conn, t *tally, start time.Time) error {
 	payload := make([]byte, m.config.Size)
 	for i := range m.config.Count {
 		planned := start.Add(time.Duration(i) * m.config.Interval)

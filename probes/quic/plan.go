@@ -16,6 +16,15 @@ const (
 // datagramBytes is what one datagram takes: a packet each way and an acknowledgement each way.
 func (c *Config) datagramBytes() unit.Bytes { return unit.Bytes(2*c.Size + 4*packetOverhead) }
 
+// echoBytes is what one echo on a stream takes, sent once: as much as a datagram, and now and then a frame that allows for
+// more streams.
+func (c *Config) echoBytes() unit.Bytes {
+	if !c.Stream {
+		return 0
+	}
+	return c.datagramBytes() + packetOverhead
+}
+
 // beside is what the connections take.
 func (c *Config) beside() unit.Bytes {
 	n := unit.Bytes(probes.LookupBytes + handshakeBytes)
@@ -25,13 +34,13 @@ func (c *Config) beside() unit.Bytes {
 	return n
 }
 
-// WorstCase implements probes.Priced. Datagrams are not sent again.
+// WorstCase implements probes.Priced. Datagrams are not sent again; of the echoes on streams, each may be.
 func (c *Config) WorstCase() unit.Bytes {
-	return 2*c.beside() + unit.Bytes(c.Count)*c.datagramBytes()
+	return 2*c.beside() + unit.Bytes(c.Count)*(c.datagramBytes()+2*c.echoBytes())
 }
 
 // Spent implements probes.Metered.
 func (c *Config) Spent(r *probes.Result) unit.Bytes {
 	sent := unit.Bytes(r.Values[probes.PacketsSent.ValueName(probes.Both, "")])
-	return c.beside() + sent*c.datagramBytes()
+	return c.beside() + sent*(c.datagramBytes()+c.echoBytes())
 }

@@ -18,6 +18,7 @@ func TestPlanCoversWhatIsSent(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"defaults":     func(*Config) {},
 		"no resume":    func(c *Config) { c.Resume = false },
+		"no streams":   func(c *Config) { c.Stream = false },
 		"one datagram": func(c *Config) { c.Count = 1 },
 		"large ones":   func(c *Config) { c.Count, c.Size = 200, 1000 },
 	} {

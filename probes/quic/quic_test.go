@@ -140,10 +140,11 @@ func TestTenMillisecondsEachWay(t *testing.T) {
 		}
 		expect(t, r, map[string]float64{
 			"handshake_seconds": 0.02, "resumed_seconds": 0.02, "rtt_min_seconds": 0.02, "rtt_max_seconds": 0.02, "resolve_seconds": 0,
+			"stream_rtt_min_seconds": 0.02, "stream_rtt_max_seconds": 0.02,
 			"packets_sent": 20, "packets_received": 20, "packets_lost": 0, "packets_duplicated": 0, "packets_reordered": 0, "loss_ratio": 0,
 			"transport_min_rtt_seconds": 0.02, "transport_packets_lost": 0, "schedule_error_max_seconds": 0,
 		})
-		for key, want := range map[string]string{"used_0rtt": "true", "congestion_control": "newreno", "quic_version": "v1", "gso": "false", "address": "192.0.2.1:8443"} {
+		for key, want := range map[string]string{"used_0rtt": "true", "congestion_control": "newreno", "quic_version": "v1", "gso": "false", "address": "192.0.2.1:8443", "stream_echoes": "20 of 20"} {
 			if r.Info[key] != want {
 				t.Errorf("%s is %q, want %q", key, r.Info[key], want)
 			}
@@ -163,6 +164,31 @@ func TestLostDatagramsStayLost(t *testing.T) {
 			t.Errorf("%s: %s", r.Outcome, r.Error)
 		}
 		expect(t, r, map[string]float64{"packets_sent": 20, "packets_received": 15, "packets_lost": 5, "loss_ratio": 0.25, "rtt_max_seconds": 0.02})
+	})
+}
+
+// TestStreamsSendAgain loses the first of three echoes with the packet that carries it.
+func TestStreamsSendAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// The handshake takes 20 ms; the echoes leave 25, 75 and 125 ms after it.
+		up := netsim.WithOutages(tenMilliseconds(), netsim.Interval{Start: 40 * time.Millisecond, End: 60 * time.Millisecond})
+		r := setting{server: echoServer(), up: up, change: func(c *Config) { c.Count, c.Resume = 3, false }}.measure(t)
+		if r.Outcome != probes.OK || r.Info["stream_echoes"] != "3 of 3" {
+			t.Errorf("%s: %s: %s", r.Outcome, r.Error, r.Info["stream_echoes"])
+		}
+		expect(t, r, map[string]float64{"packets_lost": 0, "rtt_max_seconds": 0.02, "stream_rtt_min_seconds": 0.02})
+		if h := r.Hists["stream_rtt"]; h.Count() != 3 || h.Max() <= 0.04 {
+			t.Errorf("%d echoes, the slowest %v s: the first was lost", h.Count(), h.Max())
+		}
+	})
+}
+
+func TestStreamsCanBeLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := setting{server: echoServer(), change: func(c *Config) { c.Stream = false }}.measure(t)
+		if _, measured := r.Hists["stream_rtt"]; measured || r.Outcome != probes.OK || r.Values["packets_received"] != 20 {
+			t.Errorf("%s: %s: %v", r.Outcome, r.Error, r.Values)
+		}
 	})
 }
 
