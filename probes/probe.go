@@ -62,6 +62,9 @@ type Env struct {
 	// TLS returns a configuration that verifies the far end as the user chose: by its pin, by an authority, or on first
 	// use. The caller adds its ALPN protocols and may change the copy it got. Never nil.
 	TLS func(t Target) *tls.Config
+	// Agent and Site say who measures and where, to far ends that let one load test of a site run at a time. Without a site
+	// they take the address.
+	Agent, Site string
 }
 
 // Network opens sockets. The host's own is package host; netsim has emulated ones.

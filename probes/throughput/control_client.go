@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/lease"
 	"github.com/nrprobe/nrprobe/probes/load"
 )
 
@@ -40,6 +41,7 @@ func newControlClient(address string, fail context.CancelCauseFunc) *controlClie
 func (c *controlClient) open(ctx context.Context, o open) (session string, err error) {
 	defer load.Interruptible(ctx, c.conn)()
 	_ = c.conn.SetDeadline(time.Now().Add(idleLimit)) // it fails on a closed connection only, as reading will
+	o.Lease = lease.ID(ctx)
 	if err := c.say(message{Open: &o}); err != nil {
 		return "", c.broken(ctx, "asking for a session", err)
 	}

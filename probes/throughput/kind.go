@@ -7,6 +7,7 @@ import (
 	"github.com/nrprobe/nrprobe/configs/unit"
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/lease"
 )
 
 // Config is what one run does. The zero value is not usable: take the one that Kind().NewConfig returns.
@@ -23,12 +24,13 @@ type Config struct {
 	Settle            float64       `yaml:"settle" help:"stop early when the confidence interval of the rate is narrower than this share of it to either side, as in 0.05; 0 is off" min:"0" max:"0.5"`
 	Confidence        float64       `yaml:"confidence" help:"confidence that settle asks for" min:"0.5" max:"0.999"`
 	CongestionControl string        `yaml:"congestion_control" help:"TCP congestion control of the sender, as its kernel names it; the kernel's default when empty (Linux)"`
+	lease.Terms
 }
 
 func defaults() Config {
 	return Config{
 		Transport: "tcp", Direction: "down", Streams: 4, Connections: 1, Duration: 10 * time.Second,
-		Interval: 100 * time.Millisecond, Confidence: 0.95,
+		Interval: 100 * time.Millisecond, Confidence: 0.95, Terms: lease.DefaultTerms(),
 	}
 }
 
@@ -37,7 +39,7 @@ func defaults() Config {
 const setupTime = 4 * idleLimit
 
 // Timeout implements probes.Config.
-func (c *Config) Timeout() time.Duration { return c.Duration + setupTime }
+func (c *Config) Timeout() time.Duration { return c.LeaseWait + c.Duration + setupTime }
 
 // ways lists the directions that are measured.
 func (c *Config) ways() []probes.Direction {
@@ -71,7 +73,9 @@ The ramp at the start is left out: it ends with the first interval whose rate re
 those behind it, or which the following second exceeds by less than 10 %. What was left out is published as
 ramp_up_seconds and ramp_down_seconds; warmup sets it by hand.
 Uses as much data as it can: bound it by duration, volume or max_bytes, or let settle end it early.
-Port 8620 for TCP and 8443 for QUIC when the target names none. Over QUIC the congestion control is New Reno.`,
+Port 8620 for TCP and 8443 for QUIC when the target names none. Over QUIC the congestion control is New Reno.
+Asks the reflector for a lease first, so that one load test of a site runs at a time, and waits for it (lease_wait).
+Against a server that grants none it runs all the same.`,
 		Example: "nrprobe probe throughput 127.0.0.1 --direction both --duration 5s",
 		Lane:    probes.Load,
 		Port:    farend.StreamPort,
@@ -81,7 +85,19 @@ Port 8620 for TCP and 8443 for QUIC when the target names none. Over QUIC the co
 			probes.ConnectTime, probes.HandshakeTime,
 			probes.TransportRTT, probes.TransportMinRTT, probes.TransportLost, probes.CongestionWindow,
 		},
-	}, defaults, build)
+	}, defaults, buildGuarded)
+}
+
+// buildGuarded makes a probe that asks for a lease first.
+func buildGuarded(c Config, env probes.Env, target probes.Target) (probes.Probe, error) {
+	p, err := build(c, env, target)
+	if err != nil {
+		return nil, err
+	}
+	return lease.Guard(p, lease.Gate{
+		Env: env, Target: target, Plain: c.Transport == "tcp", Terms: c.Terms,
+		Ask: lease.Ask{Kind: "throughput", Bytes: int64(c.WorstCase()), Duration: c.Duration + setupTime},
+	}), nil
 }
 
 // minTarget is the least that one direction transfers: some packets for each of the most streams that there may be.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/lease"
 	"github.com/nrprobe/nrprobe/probes/load"
 )
 
@@ -28,9 +29,11 @@ type Limits struct {
 	Duration time.Duration
 	// Bytes is how much the far end sends, and how much it takes in, per session.
 	Bytes int64
+	// Leases is where the leases are found that clients name; nil where none are granted.
+	Leases *lease.Book
 }
 
-// DefaultLimits are generous: five minutes and a terabyte, as much as a configuration may ask for.
+// DefaultLimits are generous: five minutes and a terabyte, as much as a configuration may ask for. There are no leases.
 func DefaultLimits() Limits { return Limits{Sessions: 32, Duration: 5 * time.Minute, Bytes: 1e12} }
 
 // FarEnd answers throughput tests, within DefaultLimits.

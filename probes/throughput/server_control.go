@@ -17,6 +17,11 @@ import (
 // Liveness: it waits for its reader, which ends when the deadline of c passes; that happens when the session ends because
 // the client says so, leaves, stands still, or has had its time, and when ctx ends.
 func (s *server) control(ctx context.Context, c controlConn, o open, prepare func(*session)) error {
+	ctx, release, err := s.limits.Leases.Bind(ctx, o.Lease)
+	if err != nil {
+		return writeMessage(c, message{Refused: refusal(err)})
+	}
+	defer release()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	id, sess, no := s.admit(ctx, cancel, o)
@@ -32,7 +37,7 @@ func (s *server) control(ctx context.Context, c controlConn, o open, prepare fun
 	var heard atomic.Int64
 	var reader sync.WaitGroup
 	reader.Go(func() { cancel(listen(c, &heard)) })
-	err := sess.run(ctx, c, &heard)
+	err = sess.run(ctx, c, &heard)
 	cancel(err)
 	sess.out.Budget.Close()
 	if no := refusal(err); no != nil {

@@ -49,6 +49,8 @@ type open struct {
 	Limit int64 `json:"limit,omitempty"`
 	// CongestionControl is what the far end is to send with.
 	CongestionControl string `json:"congestion_control,omitempty"`
+	// Lease is the id of the lease that the client holds; the session ends with it. Empty where none was offered.
+	Lease string `json:"lease,omitempty"`
 }
 
 // accepted grants a session. The far end drew its id, so that nobody can guess their way into another's session.

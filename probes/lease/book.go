@@ -1,0 +1,263 @@
+package lease
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// Book is a reflector's register of leases and of those who wait for one. It lives in memory: after a restart everybody asks
+// anew. Its methods are safe for concurrent use, and on a nil Book they find no leases and want none.
+type Book struct {
+	config Config
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	held    []*entry // leases
+	waiting []*entry // in order of arrival
+	stats   Stats
+}
+
+// Stats is what a Book has seen. Granted = Active + those that were given back + Lost.
+type Stats struct {
+	// Active leases there are at this moment, and Waiting clients.
+	Active, Waiting int
+	// Granted counts leases, Refused asks that were turned down at once.
+	Granted, Refused uint64
+	// Lost counts leases that were taken back: the holder was silent for too long, or took longer than was granted.
+	Lost uint64
+}
+
+// entry is one client that waits for a lease or has one.
+type entry struct {
+	ask    Ask
+	site   string
+	client netip.Addr
+	asked  time.Time
+	rate   float64 // what it counts of Config.Rate
+	// news holds the latest message that the client is to be told.
+	news chan message
+
+	// The rest is set when it is granted.
+	id      string
+	granted time.Time
+	ctx     context.Context // ends with the lease; its cause says why
+	end     context.CancelCauseFunc
+}
+
+// NewBook makes an empty register.
+func NewBook(c Config, log *slog.Logger) *Book { return &Book{config: c, log: log} }
+
+// Active is how many leases there are now.
+func (b *Book) Active() int { return b.Stats().Active }
+
+// Stats returns the counters so far.
+func (b *Book) Stats() Stats {
+	if b == nil {
+		return Stats{}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.stats
+	s.Active, s.Waiting = len(b.held), len(b.waiting)
+	return s
+}
+
+// enter puts a client into the queue, from which it may be granted at once, or says why not. The caller calls leave once.
+func (b *Book) enter(client netip.Addr, ask Ask) (*entry, *refusal) {
+	no := func(o probes.Outcome, format string, args ...any) (*entry, *refusal) {
+		b.mu.Lock()
+		b.stats.Refused++
+		b.mu.Unlock()
+		return nil, &refusal{Outcome: string(o), Text: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case ask.Version != protocolVersion:
+		return no(probes.Invalid, "version %d of the lease protocol is not spoken here: want %d", ask.Version, protocolVersion)
+	case ask.Duration > b.config.MaxDuration:
+		return no(probes.Refused, "a load test of %v is longer than the %v that are granted (leases.max_duration)", ask.Duration, b.config.MaxDuration)
+	case b.config.MaxBytes > 0 && ask.Bytes > int64(b.config.MaxBytes):
+		return no(probes.Refused, "a load test of %d bytes is more than the %v that are granted (leases.max_bytes)", ask.Bytes, b.config.MaxBytes)
+	}
+	if ask.Duration == 0 {
+		ask.Duration = b.config.MaxDuration
+	}
+	e := &entry{ask: ask, site: ask.Site, client: client, asked: time.Now(), rate: b.share(ask.Rate), news: make(chan message, 1)}
+	if e.site == "" {
+		e.site = siteOf(client)
+	}
+	e.ctx, e.end = context.WithCancelCause(context.Background())
+	b.mu.Lock()
+	b.waiting = append(b.waiting, e)
+	b.grantLocked()
+	full := e.id == "" && len(b.waiting) > b.config.Queue
+	b.mu.Unlock()
+	if full {
+		b.leave(e, nil)
+		return no(probes.Busy, "%d load tests are waiting, as many as may: come back later", b.config.Queue)
+	}
+	return e, nil
+}
+
+// share is how much of Config.Rate a test counts.
+func (b *Book) share(rate float64) float64 {
+	if rate == 0 {
+		rate = float64(b.config.AssumedRate)
+	}
+	if all := float64(b.config.Rate); rate == 0 || rate > all {
+		return all
+	}
+	return rate
+}
+
+// siteOf tells apart those who name no site: an IPv6 site has a /64 at least.
+func siteOf(client netip.Addr) string {
+	client = client.Unmap().WithZone("")
+	bits := 32
+	if client.Is6() {
+		bits = 64
+	}
+	prefix, err := client.Prefix(bits)
+	if err != nil {
+		return "unknown" // all of those that have no address share one site
+	}
+	return prefix.String()
+}
+
+// leave takes a client out, lease or not. The cause is what sessions of its lease are told.
+func (b *Book) leave(e *entry, cause error) {
+	b.mu.Lock()
+	gone := func(other *entry) bool { return other == e }
+	b.held = slices.DeleteFunc(b.held, gone)
+	b.waiting = slices.DeleteFunc(b.waiting, gone)
+	if e.id != "" && cause != nil {
+		b.stats.Lost++
+	}
+	b.grantLocked()
+	b.mu.Unlock()
+	if cause == nil {
+		cause = errReleased
+	}
+	e.end(cause)
+	if e.id != "" {
+		b.log.Info("lease ended", "site", e.site, "agent", e.ask.Agent, "kind", e.ask.Kind, "lasted", time.Since(e.granted).Round(time.Millisecond), "why", cause)
+	}
+}
+
+// errReleased is how a lease ends whose holder gives it back.
+var errReleased = probes.Fail(probes.Canceled, "the lease has been given back")
+
+// grantLocked grants what can be granted and tells those who wait where they stand. Who waits for the end of a test of the
+// same site is overtaken by other sites. Who waits for a place among all, or for its rate, is not: small tests would keep
+// a large one waiting for ever.
+func (b *Book) grantLocked() {
+	sites, rate := map[string]int{}, 0.0
+	for _, e := range b.held {
+		sites[e.site]++
+		rate += e.rate
+	}
+	var still []*entry
+	blocked := 0 // wait for a place among all, or for rate
+	last := map[string]int{} // position of the last one of each site
+	for _, e := range b.waiting {
+		position := 0
+		switch {
+		case sites[e.site] >= b.config.PerSite:
+			position = last[e.site] + 1
+		case blocked > 0 || len(b.held) >= b.config.Total || rate+e.rate > float64(b.config.Rate):
+			blocked++
+			position = blocked
+		default:
+			b.held = append(b.held, e)
+			rate += e.rate
+			b.grantOneLocked(e)
+		}
+		sites[e.site]++ // a place of the site that nobody behind can have
+		if position == 0 {
+			continue
+		}
+		last[e.site] = position
+		still = append(still, e)
+		e.tell(message{Queued: &queued{Position: position, TTL: b.config.TTL}})
+	}
+	b.waiting = still
+}
+
+func (b *Book) grantOneLocked(e *entry) {
+	e.id, e.granted = rand.Text(), time.Now()
+	b.stats.Granted++
+	b.log.Info("lease granted", "site", e.site, "agent", e.ask.Agent, "kind", e.ask.Kind, "client", e.client.String(), "waited", e.granted.Sub(e.asked).Round(time.Millisecond))
+	e.tell(message{Granted: &granted{ID: e.id, Duration: e.ask.Duration, TTL: b.config.TTL}})
+}
+
+// tell replaces what the client has not been told yet. The caller holds the book's lock, so that nobody else tells.
+func (e *entry) tell(m message) {
+	select {
+	case <-e.news:
+	default:
+	}
+	e.news <- m
+}
+
+// Bind lets a session of load live no longer than the lease it names: the context ends with that, and its cause says why.
+// Without a name the session is free, unless leases are required. The caller calls release when the session has ended.
+func (b *Book) Bind(ctx context.Context, id string) (bound context.Context, release func(), err error) {
+	if b == nil || id == "" && !b.config.Required {
+		return ctx, func() {}, nil
+	}
+	b.mu.Lock()
+	at := slices.IndexFunc(b.held, func(e *entry) bool { return e.id == id })
+	var lease context.Context
+	if at >= 0 {
+		lease = b.held[at].ctx
+	}
+	b.mu.Unlock()
+	switch {
+	case id == "":
+		return nil, nil, errRequired()
+	case lease == nil:
+		return nil, nil, probes.Fail(probes.Refused, "the load test names a lease that there is none of, or none any more")
+	}
+	bound, end := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(lease, func() { end(context.Cause(lease)) })
+	return bound, func() { stop(); end(nil) }, nil
+}
+
+// Admit is Bind for protocols in which no lease can be named: where leases are required, one of the same address must have been
+// granted. Load that was let in is not ended with it.
+func (b *Book) Admit(client net.Addr) error {
+	if b == nil || !b.config.Required {
+		return nil
+	}
+	from := addrOf(client)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !slices.ContainsFunc(b.held, func(e *entry) bool { return e.client == from }) {
+		return errRequired()
+	}
+	return nil
+}
+
+func errRequired() error {
+	return probes.Fail(probes.Refused, "this reflector serves load only with a lease (leases.required), and there is none")
+}
+
+// addrOf is the address of a peer; the zero Addr when it has none.
+func addrOf(a net.Addr) netip.Addr {
+	if a == nil {
+		return netip.Addr{}
+	}
+	parsed, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return parsed.Addr().Unmap().WithZone("")
+}
