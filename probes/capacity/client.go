@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/lease"
 )
 
 // helloEvery is how often the client asks until it is answered.
@@ -97,6 +98,7 @@ func (r *run) dial(ctx context.Context) error {
 // open asks for a session and opens the socket for it.
 func (r *run) open(ctx context.Context) error {
 	r.plan = r.config.plan()
+	r.plan.Lease = lease.ID(ctx)
 	if err := r.control.say(message{Open: &r.plan}); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/nrprobe/nrprobe/configs/unit"
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/lease"
 )
 
 // Config is what one run does. The zero value is not usable: take the one that Kind().NewConfig returns.
@@ -19,17 +20,18 @@ type Config struct {
 	InitialRate unit.Rate     `yaml:"initial_rate" help:"IP-layer rate at which the search begins; 0 is the lowest, 500 kbit/s" max:"100Gbit/s"`
 	Size        int           `yaml:"size" help:"UDP payload of each datagram in bytes" min:"64" max:"1222"`
 	Trains      int           `yaml:"trains" help:"packet trains that mode train sends" min:"4" max:"100"`
+	lease.Terms
 }
 
 // trainBytes is what mode train sends at most, unless max_bytes says less.
 const trainBytes = 2_000_000
 
 func defaults() Config {
-	return Config{Mode: "search", Direction: "down", Duration: 10 * time.Second, Size: maxSize, Trains: 16}
+	return Config{Mode: "search", Direction: "down", Duration: 10 * time.Second, Size: maxSize, Trains: 16, Terms: lease.DefaultTerms()}
 }
 
 // Timeout implements probes.Config.
-func (c *Config) Timeout() time.Duration { return c.Duration + 4*patience }
+func (c *Config) Timeout() time.Duration { return c.LeaseWait + c.Duration + 4*patience }
 
 // plan is what the configuration asks of the far end.
 func (c *Config) plan() open {
@@ -58,7 +60,7 @@ the scatter of the trains leaves. What misleads all trains alike is not in it: c
 deliver in bursts, and a receiver that is slower than the link, which on many is so from 1 Gbit/s on.
 The far end is asked on its plain TCP port and opens a UDP port of its own for each test, which firewalls
 must let through. The search loads the link without regard for others: bound it by duration, max_bytes
-or max_rate.`,
+or max_rate. Asks the far end for a lease first, so that one load test of a site runs at a time (lease_wait).`,
 		Example: "nrprobe probe capacity 127.0.0.1 --direction up --duration 5s --max-rate 1Gbit/s",
 		Lane:    probes.Load,
 		Port:    farend.StreamPort,
@@ -67,7 +69,19 @@ or max_rate.`,
 			probes.PacketsSent, probes.PacketsReceived, probes.PacketsLost, probes.PacketsDuplicated, probes.PacketsReordered,
 			probes.PacketsRefused, probes.PacketsSkipped, probes.LossRatio,
 		},
-	}, defaults, build)
+	}, defaults, buildGuarded)
+}
+
+// buildGuarded makes a probe that asks for a lease first.
+func buildGuarded(c Config, env probes.Env, target probes.Target) (probes.Probe, error) {
+	p, err := build(c, env, target)
+	if err != nil {
+		return nil, err
+	}
+	return lease.Guard(p, lease.Gate{
+		Env: env, Target: target, Plain: true, Terms: c.Terms,
+		Ask: lease.Ask{Kind: "capacity", Rate: float64(c.MaxRate), Bytes: int64(c.WorstCase()), Duration: c.Duration + 4*patience},
+	}), nil
 }
 
 func build(c Config, env probes.Env, target probes.Target) (probes.Probe, error) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/lease"
 )
 
 // Limits is what the far end grants at most.
@@ -29,9 +30,11 @@ type Limits struct {
 	Bytes int64
 	// Rate is the highest rate of the load in IP-layer bytes per second; 0 is no limit.
 	Rate float64
+	// Leases is where the leases are found that clients name; nil where none are granted.
+	Leases *lease.Book
 }
 
-// DefaultLimits let a minute at 100 Gbit/s pass, and eight sessions at a time.
+// DefaultLimits let a minute at 100 Gbit/s pass, and eight sessions at a time. There are no leases.
 func DefaultLimits() Limits { return Limits{Sessions: 8, Duration: maxDuration, Bytes: 1e12} }
 
 // Listen opens a UDP socket, as probes.Network does.
@@ -85,6 +88,12 @@ func (s *server) serve(ctx context.Context, c net.Conn) error {
 	if reason := s.grant(&plan); reason != "" {
 		return control.say(refuse(probes.Refused, "%s", reason))
 	}
+	leased, release, err := s.limits.Leases.Bind(ctx, plan.Lease)
+	if err != nil {
+		return control.say(refuse(probes.Refused, "%v", err))
+	}
+	defer release()
+	defer context.AfterFunc(leased, func() { end(context.Cause(leased)) })()
 	return s.session(ctx, control, plan)
 }
 

@@ -56,6 +56,8 @@ type open struct {
 	InitialRate float64 `json:"initial_rate,omitempty"`
 	// Trains is how many trains there are.
 	Trains int `json:"trains,omitempty"`
+	// Lease is the id of the lease that the client holds; the session ends with it. Empty where none was offered.
+	Lease string `json:"lease,omitempty"`
 }
 
 // accepted grants a session. Token begins every datagram of it; Port is where the far end's UDP socket is.

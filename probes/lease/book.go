@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -165,7 +164,7 @@ func (b *Book) grantLocked() {
 		rate += e.rate
 	}
 	var still []*entry
-	blocked := 0 // wait for a place among all, or for rate
+	blocked := 0             // wait for a place among all, or for rate
 	last := map[string]int{} // position of the last one of each site
 	for _, e := range b.waiting {
 		position := 0
@@ -231,9 +230,9 @@ func (b *Book) Bind(ctx context.Context, id string) (bound context.Context, rele
 	return bound, func() { stop(); end(nil) }, nil
 }
 
-// Admit is Bind for protocols in which no lease can be named: where leases are required, one of the same address must have been
-// granted. Load that was let in is not ended with it.
-func (b *Book) Admit(client net.Addr) error {
+// Admit is Bind for protocols in which no lease can be named: where leases are required, the client's address, given with a
+// port, must hold one. Load that was let in is not ended with it.
+func (b *Book) Admit(client string) error {
 	if b == nil || !b.config.Required {
 		return nil
 	}
@@ -250,12 +249,9 @@ func errRequired() error {
 	return probes.Fail(probes.Refused, "this reflector serves load only with a lease (leases.required), and there is none")
 }
 
-// addrOf is the address of a peer; the zero Addr when it has none.
-func addrOf(a net.Addr) netip.Addr {
-	if a == nil {
-		return netip.Addr{}
-	}
-	parsed, err := netip.ParseAddrPort(a.String())
+// addrOf is the address in an address with a port; the zero Addr when there is none.
+func addrOf(text string) netip.Addr {
+	parsed, err := netip.ParseAddrPort(text)
 	if err != nil {
 		return netip.Addr{}
 	}

@@ -32,15 +32,21 @@ type Guarded struct {
 // Guard puts a gate before a probe.
 func Guard(p probes.Probe, g Gate) *Guarded { return &Guarded{probe: p, gate: g} }
 
-// Measure implements probes.Probe. It notes "lease": granted or none offered, and the position while it waits.
+// Measure implements probes.Probe.
 func (g *Guarded) Measure(ctx context.Context, rec *probes.Recorder) error {
-	held, leave, err := g.gate.Enter(ctx, func(state string) { rec.Note("lease", state) })
+	return g.gate.Measure(ctx, rec, func(held context.Context) error { return g.probe.Measure(held, rec) })
+}
+
+// Measure calls measure while there is a lease, or where none is offered. It notes which, as "lease", and where the test
+// stands in the queue while it waits.
+func (g *Gate) Measure(ctx context.Context, rec *probes.Recorder, measure func(ctx context.Context) error) error {
+	held, leave, err := g.Enter(ctx, func(state string) { rec.Note("lease", state) })
 	if err != nil {
 		return err
 	}
 	defer leave()
 	of(held).note(rec)
-	err = g.probe.Measure(held, rec)
+	err = measure(held)
 	if err != nil && ctx.Err() == nil && held.Err() != nil {
 		return context.Cause(held)
 	}

@@ -40,7 +40,7 @@ func (b *Book) serve(ctx context.Context, c net.Conn) error {
 	case m.Ask == nil:
 		return fmt.Errorf("%w: the first message asks for nothing", errFrame)
 	}
-	e, no := b.enter(addrOf(c.RemoteAddr()), *m.Ask)
+	e, no := b.enter(addrOf(c.RemoteAddr().String()), *m.Ask)
 	if no != nil {
 		return writeMessage(c, "", message{Refused: no})
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/lease"
 	"github.com/nrprobe/nrprobe/probes/load"
 )
 
@@ -66,6 +67,15 @@ func (p *probe) Measure(ctx context.Context, rec *probes.Recorder) error {
 	if err := r.discover(ctx); err != nil {
 		return err
 	}
+	if !r.resources.leases {
+		return r.measure(ctx)
+	}
+	gate := lease.Gate{Env: p.env, Target: p.target, Terms: c.Terms, Ask: lease.Ask{Kind: "responsiveness", Bytes: int64(c.MaxBytes), Duration: c.Duration + 4*stepLimit}}
+	return gate.Measure(ctx, rec, r.measure)
+}
+
+// measure loads the link and probes it.
+func (r *run) measure(ctx context.Context) error {
 	working, stop := context.WithCancelCause(ctx)
 	r.fail = stop
 	r.wait.Go(func() { r.sendProbes(working) })
@@ -74,7 +84,7 @@ func (p *probe) Measure(ctx context.Context, rec *probes.Recorder) error {
 	r.wait.Wait()
 	r.publish(why)
 	if err == nil && !r.stability.rated {
-		return errors.Join(probes.Fail(probes.Timeout, "no probe of each kind was completed in %v", c.Duration), r.missed)
+		return errors.Join(probes.Fail(probes.Timeout, "no probe of each kind was completed in %v", r.config.Duration), r.missed)
 	}
 	return err
 }

@@ -27,12 +27,15 @@ type configuration struct {
 	} `json:"urls"`
 	// Endpoint is a host to connect to instead of the one in the URLs; "" for that one.
 	Endpoint string `json:"test_endpoint,omitempty"`
+	// Leases is our own key: true where a lease can be had on the plain TCP port.
+	Leases bool `json:"nrprobe_leases,omitempty"`
 }
 
 // resources is what a configuration offers.
 type resources struct {
 	small, large, upload *url.URL
 	endpoint             string
+	leases               bool // it is a reflector of ours, which grants leases
 }
 
 var errConfiguration = errors.New("no configuration of a responsiveness server")
@@ -69,6 +72,6 @@ func parseConfiguration(text []byte) (r resources, err error) {
 			return r, fmt.Errorf("%w: the URLs name the hosts %s and %s, want one", errConfiguration, r.small.Hostname(), u.Hostname())
 		}
 	}
-	r.endpoint = c.Endpoint
+	r.endpoint, r.leases = c.Endpoint, c.Leases
 	return r, nil
 }

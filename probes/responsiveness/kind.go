@@ -7,6 +7,7 @@ import (
 	"github.com/nrprobe/nrprobe/configs/unit"
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/lease"
 )
 
 // Config is what one run does. The zero value is not usable: take the one that Kind().NewConfig returns. Names in brackets
@@ -25,12 +26,14 @@ type Config struct {
 	Connections int           `yaml:"connections" help:"most load-generating connections, per direction (MNP)" min:"1" max:"64"`
 	ProbeRate   int           `yaml:"probe_rate" help:"most probes a second (MPS)" min:"2" max:"1000"`
 	ProbeShare  float64       `yaml:"probe_share" help:"most that probes take of the capacity (PTC)" min:"0.001" max:"0.5"`
+	lease.Terms
 }
 
 func defaults() Config {
 	return Config{
 		HTTP: "2", Direction: "both", Duration: 20 * time.Second, Interval: time.Second, Distance: 4, Trim: 0.95, Tolerance: 0.05,
 		Initial: 1, Added: 1, Connections: 16, ProbeRate: 100, ProbeShare: 0.05,
+		Terms: lease.DefaultTerms(),
 	}
 }
 
@@ -38,7 +41,7 @@ func defaults() Config {
 const stepLimit = 5 * time.Second
 
 // Timeout implements probes.Config.
-func (c *Config) Timeout() time.Duration { return c.Duration + 4*stepLimit }
+func (c *Config) Timeout() time.Duration { return c.LeaseWait + c.Duration + 4*stepLimit }
 
 func (c *Config) ways() []probes.Direction {
 	switch c.Direction {
@@ -60,7 +63,8 @@ func Kind() probes.Kind {
 by turns on new connections and on loaded ones. Follows ` + Draft + `, and works against
 any server that has /.well-known/nq. The info "confidence" is the draft's: low, medium or high. Intervals are 1 s, not
 the draft's 5 s, because a radio link does not hold still for longer; interval sets them.
-Uses as much data as it can: bound it by duration or max_bytes.`,
+Uses as much data as it can: bound it by duration or max_bytes. Asks a reflector of ours for a lease first, so that one
+load test of a site runs at a time (lease_wait).`,
 		Example: "nrprobe probe responsiveness 127.0.0.1 --duration 10s",
 		Lane:    probes.Load,
 		Port:    farend.TLSPort,

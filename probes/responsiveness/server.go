@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/lease"
 )
 
 // Where our server has what the configuration names.
@@ -36,28 +37,43 @@ const stallLimit = 10 * time.Second
 const maxLoad = 2 * time.Minute
 
 // FarEnd serves measurements of responsiveness over HTTP/2 and HTTP/3, our own and other people's.
-func FarEnd(log *slog.Logger) farend.Service {
+func FarEnd(log *slog.Logger) farend.Service { return FarEndLeased(nil, log) }
+
+// FarEndLeased is FarEnd where leases are granted out of the book.
+func FarEndLeased(leases *lease.Book, log *slog.Logger) farend.Service {
 	chunk := make([]byte, chunkSize)
 	source := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	for i := range chunk {
 		chunk[i] = byte(source.Uint32()) // nothing on the way is to compress it
 	}
-	s := &server{log: log, chunk: chunk}
+	s := &server{leases: leases, log: log, chunk: chunk}
 	return farend.Service{
 		Name: "responsiveness",
 		HTTP: map[string]http.Handler{
 			"GET " + wellKnown:   http.HandlerFunc(s.configuration),
 			"GET " + smallPath:   http.HandlerFunc(s.small),
-			"GET " + largePath:   http.HandlerFunc(s.large),
-			"POST " + uploadPath: http.HandlerFunc(s.upload),
+			"GET " + largePath:   s.leased(s.large),
+			"POST " + uploadPath: s.leased(s.upload),
 		},
 	}
 }
 
 // server is the far end. It is safe for concurrent use.
 type server struct {
-	log   *slog.Logger
-	chunk []byte
+	leases *lease.Book // nil where none are granted
+	log    *slog.Logger
+	chunk  []byte
+}
+
+// leased serves load where it is free, or to a client that holds a lease.
+func (s *server) leased(serve http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.leases.Admit(r.RemoteAddr); err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+		serve(w, r)
+	})
 }
 
 // configuration names the resources on the host that the client asked, with the keys of the draft and the older ones.
@@ -67,7 +83,7 @@ func (s *server) configuration(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var c configuration
-	c.Version = 1
+	c.Version, c.Leases = 1, s.leases != nil
 	base := "https://" + r.Host
 	c.URLs.Small, c.URLs.Large, c.URLs.Upload = base+smallPath, base+largePath, base+uploadPath
 	c.URLs.OldSmall, c.URLs.OldLarge, c.URLs.OldUp = c.URLs.Small, c.URLs.Large, c.URLs.Upload

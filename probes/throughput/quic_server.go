@@ -68,7 +68,7 @@ func request(ctx context.Context, c *quic.Conn) (*quic.Stream, open, error) {
 // servePerf answers one connection of a client that knows the draft only. Like a session it ends when nothing moves, or
 // when its time or its bytes are used up.
 func (s *server) servePerf(ctx context.Context, c *quic.Conn) error {
-	if err := s.limits.Leases.Admit(c.RemoteAddr()); err != nil {
+	if err := s.limits.Leases.Admit(c.RemoteAddr().String()); err != nil {
 		return errors.Join(err, c.CloseWithError(quic.ApplicationErrorCode(perfRejected), err.Error()))
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
