@@ -52,7 +52,7 @@ var errEnded = errors.New("the test is over")
 // connection's deadline passes, which the end of ctx, the end of the test and every error bring about.
 func (p *probe) Measure(ctx context.Context, rec *probes.Recorder) error {
 	r := &run{probe: p, rec: rec, params: p.config.params(), cookie: newCookie(), next: make(chan answer, 1)}
-	r.traffic = newTraffic(&r.params, int64(p.config.Volume), p.env.Rand.Uint64())
+	r.traffic = newTraffic(&r.params, p.config.sendLimit(), p.env.Rand.Uint64())
 	flowing, stopFlows := context.WithCancelCause(ctx)
 	receiving, stopReceiving := context.WithCancel(ctx)
 	defer r.close()

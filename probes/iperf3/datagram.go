@@ -123,6 +123,13 @@ func (t *tally) totals() (received, reordered int64, jitter float64) {
 	return t.received, t.reorder, t.jitter
 }
 
+// arrived is how many bytes have come, with nothing left out.
+func (t *tally) arrived() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.bytes
+}
+
 // result puts the tally into the receiver's part of a stream's results.
 func (t *tally) result(r *streamResult) {
 	t.mu.Lock()

@@ -15,7 +15,8 @@ type Config struct {
 	Streams           int           `yaml:"streams" help:"parallel streams, per direction" min:"1" max:"128"`
 	Duration          time.Duration `yaml:"duration" help:"how long data flows behind what is omitted" min:"100ms" max:"1h"`
 	Omit              time.Duration `yaml:"omit" help:"how long data flows before it counts, in whole seconds" min:"0s" max:"1m"`
-	Volume            unit.Bytes    `yaml:"volume" help:"end when so much has been transferred per direction; 0 is off" max:"1TB"`
+	Volume            unit.Bytes    `yaml:"volume" help:"end when so much has been transferred in each direction; 0 is off" max:"1TB"`
+	MaxBytes          unit.Bytes    `yaml:"max_bytes" help:"end when so much has been transferred, all directions together, what is omitted included; what is on its way then still arrives; 0 is no limit" max:"1TB"`
 	Rate              unit.Rate     `yaml:"rate" help:"rate of each UDP stream; 0 is as fast as it goes"`
 	Size              int           `yaml:"size" help:"bytes of a UDP datagram, above IP and UDP" min:"16" max:"65507"`
 	CongestionControl string        `yaml:"congestion_control" help:"TCP congestion control of the sender, as its kernel names it; the kernel's default when empty (Linux)"`
@@ -67,7 +68,9 @@ func Kind() probes.Kind {
 		Summary: "throughput, or UDP loss and jitter, against any iperf3 server",
 		Help: `Speaks iperf3's own protocol, so that figures can be compared with those of iperf3 itself: TCP or UDP, up, down or
 both, parallel streams. What the receiver counted is published, over the whole time behind "omit", as iperf3 does.
-UDP losses are counted against what the sender says it sent. A server that is busy with another test gives the
+UDP losses are counted against what the sender says it sent.
+An iperf3 server sends until it is told to stop, so that max_bytes holds up to what is on its way at that moment: a data
+plan reserves a full receive window more for each TCP stream, and a second at the rate for UDP. A server that is busy with another test gives the
 outcome "busy".`,
 		Example: "nrprobe probe iperf3 127.0.0.1 --direction down --duration 5s",
 		Lane:    probes.Load,

@@ -208,6 +208,33 @@ func TestVolumeEndsTheTest(t *testing.T) {
 	}
 }
 
+// TestMaxBytesEndsTheTest at the amount, all directions together. A sender stops by its own count; what the other end sent
+// until it heard of the end is left over: a look each 10 ms, and the link's round trip and queue.
+func TestMaxBytesEndsTheTest(t *testing.T) {
+	for _, transport := range []string{"tcp", "udp"} {
+		for _, direction := range []string{"down", "up", "both"} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, mbit10(), mbit10(), DefaultLimits())
+				const limit = 1e6
+				r := w.measure(t.Context(), func(c *Config) {
+					c.Transport, c.Direction, c.Streams, c.Rate, c.MaxBytes = transport, direction, 2, 600e3, limit
+				})
+				got := r.Values["transferred_down_bytes"] + r.Values["transferred_up_bytes"]
+				over := 0.0
+				if direction != "up" {
+					over = 1.25e6*0.030 + 62_500
+				} else if transport == "udp" {
+					over = 1200 // the last datagram is whole
+				}
+				if r.Outcome != probes.OK || r.Info["ended_by"] != "max_bytes" || got < 0.98*limit || got > limit+over {
+					t.Errorf("%s %s: outcome %s (%s), ended by %q at %v bytes", transport, direction, r.Outcome, r.Error, r.Info["ended_by"], got)
+				}
+				w.checkFree()
+			})
+		}
+	}
+}
+
 // TestManyAtOnce: several clients of one address, TCP and UDP mixed, each get their own streams.
 func TestManyAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
