@@ -2,7 +2,6 @@ package stamp
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -201,93 +200,3 @@ func (k *clerk) marking() {
 		k.marks.report(k.rec, k.config)
 	}
 }
-
-// judge says how far the figures can be trusted, and which are missing and why.
-//
-// A result is late on schedule when more than one slot in a hundred was skipped, or left later than planned by more
-// than a tenth of the interval or a millisecond, whichever is more.
-func (k *clerk) judge(w *window, far peer) {
-	total := w.total()
-	if total.refused > 0 {
-		k.rec.Flag(probes.KernelRefused)
-	}
-	if (total.behind+total.skipped)*100 > total.sent+total.skipped {
-		k.rec.Flag(probes.ScheduleLate)
-	}
-	if w.slept >= time.Second {
-		k.rec.Flag(probes.Suspended)
-		k.rec.Note("slept", w.slept.String())
-	}
-	if w.stepped != 0 {
-		k.rec.Flag(probes.ClockStepped)
-		k.rec.Event(probes.Event{Time: time.Unix(0, w.epoch+int64(w.start)), Type: probes.ClockStep, Detail: "by " + w.stepped.String()})
-	}
-	k.stamps(w, &total, far)
-	if missing := k.missing(far); len(missing) > 0 {
-		k.rec.Note("missing", strings.Join(missing, "; "))
-	}
-	if len(k.template.omitted) > 0 {
-		k.rec.Note("extensions_omitted", strings.Join(k.template.omitted, ", ")+": the packet is too small")
-	}
-}
-
-// stamps says where the four stamps came from. STAMP itself tells only whether the far end's hardware took part.
-func (k *clerk) stamps(w *window, c *counts, far peer) {
-	t1, t4 := 0, 0
-	for i := range w.records {
-		if w.records[i].fate.has(kernelT1) {
-			t1++
-		}
-		if w.records[i].fate.has(kernelT4) {
-			t4++
-		}
-	}
-	t3 := stampsUser
-	if far.follows {
-		t3 = share(far.methodT3.String()+" followed up", int(c.departures), int(c.received))
-	}
-	k.rec.Note("stamps", fmt.Sprintf("T1=%s,T2=%s,T3=%s,T4=%s",
-		share(stampsKernel, t1, len(w.records)), far.methodT2, t3, share(stampsKernel, t4, int(c.received))))
-	if t1 < len(w.records) || t4 < int(c.received) || !far.follows {
-		k.rec.Flag(probes.UserStamps)
-	}
-}
-
-// How notes call the places that stamps come from.
-const (
-	stampsUser   = "user"
-	stampsKernel = "kernel"
-)
-
-// share says how many of the stamps came from the better place; the rest was taken by the process.
-func share(better string, n, of int) string {
-	switch n {
-	case 0:
-		return stampsUser
-	case of:
-		return better
-	default:
-		return fmt.Sprintf("%s %d/%d", better, n, of)
-	}
-}
-
-// missing says which figures the far end does not allow for.
-func (k *clerk) missing(far peer) []string {
-	if !far.met {
-		return nil
-	}
-	var list []string
-	if !far.tellsDirection() {
-		list = append(list, "direction of loss: the reflector repeats our sequence numbers")
-	}
-	if !far.timestamps {
-		list = append(list, "delay per direction and time at the far end: the reflector gives no time stamps")
-	}
-	if k.template.ssid != 0 && !far.ssid {
-		list = append(list, "source at the far end: the reflector lacks the extensions of RFC 8972")
-	}
-	return list
-}
-
-// tolerance is how much later than planned a packet may leave before it counts as behind schedule.
-func (c *Config) tolerance() time.Duration { return max(time.Millisecond, c.Interval/10) }

@@ -69,10 +69,11 @@ func (s clockState) estimate() errorEstimate {
 // monotonic clock along with it; what is left is the error of reading them.
 const clockStep = time.Millisecond
 
-// disturbance is what can happen to the clocks during a window.
+// disturbance is what can happen to the clocks and around the session during a window.
 type disturbance struct {
 	stepped time.Duration // by how much the wall clock was set
 	slept   time.Duration // how long the host was suspended, which stops the monotonic clock
+	surrounding
 }
 
 // check reckons the epoch again and says what happened since the last time. Without a step the epoch stays exactly the

@@ -142,6 +142,7 @@ func (m *measurement) redial(ctx context.Context, must bool) {
 // packets waiting: whoever wants that wait in the round trip asks for stamps from user space.
 func (m *measurement) connect(conn net.Conn) error {
 	local := addrPort(conn.LocalAddr()).Addr()
+	m.watch.over(local)
 	if m.config.Stamps == stampsUser {
 		return m.line.replace(newPlainLink(conn, m.clock), local)
 	}

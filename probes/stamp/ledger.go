@@ -23,6 +23,7 @@ type ledger struct {
 	missing  []missing // lost packets of windows taken out, in the order of sequence, younger than lateLimit
 	far      farState
 	waiting  []waiting // replies whose true departure may still be told, in the order of arrival
+	row      int       // slots skipped since a packet was sent
 }
 
 // missing is a packet that was given up and may still come.
@@ -108,7 +109,9 @@ func (l *ledger) send(at, scheduleError time.Duration, first bool) (epoch int64)
 	w.scheduleError.Add(scheduleError.Seconds())
 	if scheduleError > l.tolerance {
 		w.behind++
+		w.lateness += scheduleError
 	}
+	l.row = 0
 	l.next++
 	return w.epoch
 }
@@ -125,11 +128,15 @@ func (l *ledger) refuse() {
 	l.next--
 }
 
-// skip takes down a slot that passed before a packet could be sent.
-func (l *ledger) skip() {
+// skip takes down a slot that passed before a packet could be sent: the process came so much later.
+func (l *ledger) skip(scheduleError time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.windows[len(l.windows)-1].skipped++
+	w := l.windows[len(l.windows)-1]
+	w.skipped++
+	w.lateness += scheduleError
+	l.row++
+	w.blind = max(w.blind, l.row)
 }
 
 // stray takes down something that came in and is no reply to this session.

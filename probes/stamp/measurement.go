@@ -32,6 +32,7 @@ type measurement struct {
 	rec    *probes.Recorder
 	random *rand.Rand
 	state  clockState
+	watch  watch
 	ledger *ledger
 	clerk  *clerk
 	wake   chan struct{} // holds one: a window may be settled
@@ -98,7 +99,7 @@ func (m *measurement) account(ctx context.Context) error {
 		if settled {
 			w, follower := m.ledger.takeOut(now)
 			if w.final = m.config.Window == 0; w.final {
-				w.disturbance = m.clock.check()
+				w.disturbance = m.look()
 			}
 			if m.clerk.take(w, follower, forever, true) {
 				return nil
@@ -139,6 +140,9 @@ func (m *measurement) drain(complete bool) {
 		over := w.end <= now
 		w.final = !over
 		w.end = min(w.end, now)
+		if w.final && w.counted {
+			w.disturbance = m.look()
+		}
 		m.clerk.take(w, follower, now-m.config.Wait, over)
 	}
 }
@@ -172,6 +176,7 @@ func (m *measurement) receive() {
 // take takes down one reply.
 func (m *measurement) take(a arrived) {
 	packet := a.packet
+	m.watch.received(len(packet))
 	var p reply
 	if !p.parse(packet, m.sign.mode()) {
 		m.ledger.stray()

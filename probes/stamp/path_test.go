@@ -26,7 +26,8 @@ type path struct {
 	refuse   func(socket, n int) error // what the sender's kernel says to the n-th packet of a socket; nil for nothing
 	moves    bool                      // each new socket of the sender has another address
 
-	clock clockState // what the sender's host says of its clock
+	clock   clockState // what the sender's host says of its clock
+	readers readers    // what it says of the rest
 
 	mu      sync.Mutex
 	server  *end
@@ -223,7 +224,7 @@ func (p *path) probe(ctx context.Context, t *testing.T, c Config) []*probes.Resu
 	if err != nil {
 		t.Fatal(err)
 	}
-	probe.(*sender).clock = p.clock
+	probe.(*sender).clock, probe.(*sender).readers = p.clock, p.readers
 	var results []*probes.Result
 	job := probes.Job{Kind: kind.Name, Name: "test", Target: "far", Probe: probe, Timeout: c.Timeout()}
 	(&probes.Runner{Agent: "a", Boot: "b"}).Run(ctx, job, func(r *probes.Result) { results = append(results, r) })

@@ -34,7 +34,7 @@ func (m *measurement) waitAndSend(ctx context.Context, next slot) bool {
 	behind := now - next.at
 	if behind > m.config.Interval/2 {
 		// To send it now would only crowd the next one; the spacing is part of what is measured.
-		m.ledger.skip()
+		m.ledger.skip(behind)
 		return true
 	}
 	epoch := m.ledger.send(now, behind, next.cold)
@@ -51,6 +51,7 @@ func (m *measurement) waitAndSend(ctx context.Context, next slot) bool {
 		m.trouble.sawRefusal(err)
 	}
 	m.line.sent(now, err != nil)
+	m.watch.sent(len(packet), err)
 	return true
 }
 
@@ -72,14 +73,22 @@ func (m *measurement) open(start time.Duration) {
 			w.end, w.counted = m.windowEnd(lead), true
 		}
 		w.epoch = m.clock.epoch()
+		m.look()
 	} else {
 		w.end = m.windowEnd(start)
-		m.ledger.disturb(m.clock.check())
+		m.ledger.disturb(m.look())
 		w.epoch = m.clock.epoch()
 	}
 	w.estimate = m.state.estimate()
 	m.template.estimate = w.estimate
 	m.ledger.open(w)
+}
+
+// look says what has happened to the clocks and around the session since it was last asked.
+func (m *measurement) look() disturbance {
+	d := m.clock.check()
+	d.surrounding = m.watch.look(m.clock.now())
+	return d
 }
 
 // windowEnd is the end of the counted window that starts at that moment.

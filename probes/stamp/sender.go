@@ -18,6 +18,8 @@ type sender struct {
 	target probes.Target
 	secret []byte
 	clock  clockState // nil to ask the host where its kernel keeps the time of the socket
+
+	readers readers // of what an emulated host says; that of a socket of the kernel is asked itself
 }
 
 // Measure implements probes.Probe.
@@ -32,8 +34,12 @@ func (p *sender) Measure(ctx context.Context, rec *probes.Recorder) error {
 	}
 	m.waiter = newWaiter(conn, m.clock, p.env.Log)
 	m.state = p.clock
-	if _, host := conn.(*net.UDPConn); host && m.state == nil {
-		m.state = hostClock
+	m.watch.readers = p.readers
+	if _, host := conn.(*net.UDPConn); host {
+		if m.state == nil {
+			m.state = hostClock
+		}
+		m.watch.readers = hostReaders()
 	}
 	if err := m.connect(conn); err != nil {
 		return err

@@ -68,6 +68,7 @@ type window struct {
 	copiesDown int     // those that it did not
 	overtaken  int     // packets recovered from earlier windows after later ones had come
 	open       int     // records that are not final
+	blind      int     // longest row of slots that were skipped
 	tally
 	disturbance
 	shown counts // of tallies handed on before
@@ -94,8 +95,9 @@ type counts struct {
 	sent, received, late, recovered uint64
 	recoveredUp, recoveredDown      uint64 // those whose loss had been published with that direction
 	refused, skipped, behind        uint64
-	stray                           uint64 // replies to nothing that was sent, or that fail authentication
-	departures                      uint64 // round trips whose T3 is the true departure
+	lateness                        time.Duration // by which the slots that were skipped or behind came late, together
+	stray                           uint64        // replies to nothing that was sent, or that fail authentication
+	departures                      uint64        // round trips whose T3 is the true departure
 }
 
 func (c *counts) add(o *counts) {
@@ -108,6 +110,7 @@ func (c *counts) add(o *counts) {
 	c.refused += o.refused
 	c.skipped += o.skipped
 	c.behind += o.behind
+	c.lateness += o.lateness
 	c.stray += o.stray
 	c.departures += o.departures
 }

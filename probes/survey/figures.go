@@ -59,7 +59,7 @@ func (r *Report) sumUp() {
 			r.Transferred += transferred(x)
 		}
 	}
-	r.Quality &^= probes.LoadConcurrent | probes.UserStamps // of what the survey did itself
+	r.Quality &^= probes.LoadConcurrent | probes.CrossTraffic | probes.UserStamps // of what the survey did itself
 	r.sumUpLatency()
 	r.sumUpRates()
 	r.sumUpHandshakes()
