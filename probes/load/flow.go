@@ -48,6 +48,14 @@ func (c *Counter) Add(n int64) {
 // Total is how many bytes have been counted.
 func (c *Counter) Total() int64 { return c.total.Load() }
 
+// Left is how many bytes the counter may still count; as many as there are numbers without a limit.
+func (c *Counter) Left() int64 {
+	if c.limit == 0 {
+		return math.MaxInt64
+	}
+	return c.limit - c.Total()
+}
+
 // Full is closed once the limit has been reached.
 func (c *Counter) Full() <-chan struct{} { return c.full }
 

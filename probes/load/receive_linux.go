@@ -34,10 +34,10 @@ func Receive(c net.Conn, received *Counter) error {
 func discard(raw syscall.RawConn) (n int, err error) {
 	waitErr := raw.Read(func(fd uintptr) bool {
 		for {
-			r, _, errno := unix.Syscall6(unix.SYS_RECVFROM, fd, 0, discardSize, unix.MSG_TRUNC, 0, 0)
+			r, errno := truncate(fd)
 			switch errno {
 			case 0:
-				n, err = int(r), nil
+				n, err = r, nil
 				return true
 			case unix.EINTR:
 			case unix.EAGAIN:
@@ -52,4 +52,10 @@ func discard(raw syscall.RawConn) (n int, err error) {
 		return 0, waitErr
 	}
 	return n, err
+}
+
+// truncate is one system call that drops what a TCP socket has received.
+func truncate(fd uintptr) (n int, errno syscall.Errno) {
+	r, _, errno := unix.Syscall6(unix.SYS_RECVFROM, fd, 0, discardSize, unix.MSG_TRUNC, 0, 0)
+	return int(r), errno
 }

@@ -61,6 +61,7 @@ type tcpRun struct {
 	control *controlClient
 	session string
 	streams []stream
+	in      *load.Receiver // of what comes down; nil when nothing does
 	wait    sync.WaitGroup
 }
 

@@ -12,13 +12,16 @@ import (
 // flow sets all streams going. They end when ctx does.
 func (r *tcpRun) flow(ctx context.Context) {
 	out := &load.Sender{Block: load.NewBlock(r.env.Rand.Uint64()), Budget: load.NewBudget(r.config.target()), Sent: load.NewCounter(0)}
+	if down := r.meter(probes.Down); down != nil {
+		r.in = &load.Receiver{Received: down.counter}
+	}
 	for _, s := range r.streams {
 		r.wait.Go(func() {
 			defer load.Interruptible(ctx, s)()
 			var err error
 			if s.up {
 				err = out.Send(s)
-			} else if err = load.Receive(s, r.meter(probes.Down).counter); err == nil {
+			} else if err = r.in.Receive(s.Conn); err == nil {
 				err = io.EOF
 			}
 			r.ended(ctx, s.up, err)
@@ -30,6 +33,7 @@ func (r *tcpRun) flow(ctx context.Context) {
 // take samples what is counted here: what arrives, and what the own kernel says of what it sends.
 func (r *tcpRun) take(at time.Duration) {
 	if down := r.meter(probes.Down); down != nil {
+		r.in.Sweep()
 		down.add(sample{at: at, bytes: down.counter.Total()})
 	}
 	if up := r.meter(probes.Up); up != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	mrand "math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -74,6 +75,7 @@ type server struct {
 type session struct {
 	open     open
 	received *load.Counter
+	in       *load.Receiver // of TCP streams, counts into received
 	out      *load.Sender
 	state    func() load.State // what the transport says of what is sent; no Sockets when it does not tell
 	epoch    time.Time
@@ -87,6 +89,7 @@ type session struct {
 	mu      sync.Mutex
 	missing open // the streams that are still to come
 	sending []net.Conn
+	parted  load.State // of the sending streams that have ended
 }
 
 // serve answers one connection behind its preamble: it becomes the control connection of a session, or one of its streams.
@@ -140,6 +143,7 @@ func (s *server) admit(ctx context.Context, end context.CancelCauseFunc, o open)
 		ready: make(chan struct{}), started: make(chan struct{}),
 		out: &load.Sender{Block: s.block, Budget: load.NewBudget(o.Limit), Sent: load.NewCounter(0)},
 	}
+	sess.in = &load.Receiver{Received: sess.received}
 	id = rand.Text()
 	s.sessions[id] = sess
 	return id, sess, nil
@@ -173,13 +177,14 @@ func (s *server) stream(ctx context.Context, c net.Conn, d data) error {
 	}
 	var err error
 	if d.Up {
-		err = load.Receive(c, sess.received)
+		err = sess.in.Receive(c)
 	} else {
 		err = sess.out.Send(c)
 		if err == nil {
 			<-sess.ctx.Done() // closing now would cut off what the kernel still holds for the peer
 		}
 	}
+	sess.part(c)
 	load.Abort(c)
 	if sess.ctx.Err() != nil || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		return nil // the session has ended, or the client drops its streams and its word for it is still on the way
@@ -219,12 +224,28 @@ func (s *session) askKernel() {
 	s.state = func() (sum load.State) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		sum = s.parted
 		for _, c := range s.sending {
 			if one, ok := load.StateOf(c); ok {
 				sum.Add(one)
 			}
 		}
 		return sum
+	}
+}
+
+// part keeps what the kernel says of a stream that is about to be closed: the client drops its streams before it asks for the
+// last report.
+func (s *session) part(c net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.sending, c)
+	if i < 0 {
+		return
+	}
+	s.sending = slices.Delete(s.sending, i, i+1)
+	if one, ok := load.StateOf(c); ok {
+		s.parted.Add(one)
 	}
 }
 

@@ -140,6 +140,7 @@ func (s *session) watch(ctx context.Context, heard *atomic.Int64, report func() 
 			full = nil
 		case <-tick.C:
 		}
+		s.in.Sweep()
 		// What was sent is no sign of life: the kernel takes megabytes for a peer that has gone.
 		if now := heard.Load() + s.received.Total(); now != life {
 			life, livedAt = now, time.Now()
