@@ -94,7 +94,7 @@ func oneOf(tests ...func(string) bool) func(string) bool {
 var kinds = []string{"stamp", "icmp", "tcp", "quic", "http", "dns", "throughput", "capacity", "responsiveness", "iperf3"}
 
 // shared are the rooms that kinds build on.
-var shared = []string{"client", "farend", "load"}
+var shared = []string{"client", "farend", "lease", "load"}
 
 func isKind(p string) bool {
 	return slices.ContainsFunc(kinds, func(k string) bool { return ours("probes/" + k)(p) })

@@ -19,6 +19,7 @@ import (
 	"github.com/nrprobe/nrprobe/configs/catalog"
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/lease"
 )
 
 // Process is what the program may touch of the process it runs in. Tests make their own.
@@ -32,8 +33,8 @@ type Process struct {
 	Terminal bool
 	Version  string
 	Kinds    catalog.Catalog[probes.Kind]
-	// FarEnds lists what a reflector serves.
-	FarEnds func(log *slog.Logger) []farend.Service
+	// FarEnds lists what a reflector serves, with leases for load out of the book.
+	FarEnds func(log *slog.Logger, leases *lease.Book) []farend.Service
 }
 
 // The exit codes. Scripts rely on them.

@@ -10,6 +10,7 @@ import (
 	"github.com/nrprobe/nrprobe/configs"
 	"github.com/nrprobe/nrprobe/probes/farend"
 	"github.com/nrprobe/nrprobe/probes/host"
+	"github.com/nrprobe/nrprobe/probes/lease"
 	"github.com/nrprobe/nrprobe/probes/reflector"
 )
 
@@ -70,7 +71,7 @@ func runReflector(cmd *cobra.Command, p *Process, flags reflectorFlags) error {
 	if err != nil {
 		return err
 	}
-	r, err := reflector.New(config, network, log, p.FarEnds(log)...)
+	r, err := reflector.New(config, network, log, p.FarEnds(log, lease.NewBook(config.Leases, log))...)
 	if err != nil {
 		return err
 	}

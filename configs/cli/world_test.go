@@ -18,6 +18,7 @@ import (
 	"github.com/nrprobe/nrprobe/probes/all"
 	"github.com/nrprobe/nrprobe/probes/farend"
 	"github.com/nrprobe/nrprobe/probes/host"
+	"github.com/nrprobe/nrprobe/probes/lease"
 	"github.com/nrprobe/nrprobe/probes/reflector"
 )
 
@@ -91,7 +92,9 @@ func startFarEnd(t *testing.T, services ...farend.Service) *reflector.Reflector 
 	return r
 }
 
-func farEnds() []farend.Service { return all.FarEnds(slog.New(slog.DiscardHandler)) }
+func farEnds() []farend.Service {
+	return all.FarEnds(slog.New(slog.DiscardHandler), lease.NewBook(lease.Defaults(), slog.New(slog.DiscardHandler)))
+}
 
 // token may write to the collector of startStore.
 const token = "0123456789abcdef0123456789abcdef"

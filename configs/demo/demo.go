@@ -22,13 +22,14 @@ import (
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
 	"github.com/nrprobe/nrprobe/probes/host"
+	"github.com/nrprobe/nrprobe/probes/lease"
 	"github.com/nrprobe/nrprobe/probes/reflector"
 )
 
 // Options are what a demo needs and what a user may choose.
 type Options struct {
 	Kinds   catalog.Catalog[probes.Kind]
-	FarEnds func(log *slog.Logger) []farend.Service
+	FarEnds func(log *slog.Logger, leases *lease.Book) []farend.Service
 	Log     *slog.Logger
 	Version string
 	// Seed makes the emulated drives; the same seed drives the same way.
@@ -107,7 +108,7 @@ func startReflector(ctx context.Context, o Options, running *group) (*reflector.
 	free := reflector.Listen{Addresses: []string{"127.0.0.1:0"}}
 	config.STAMP, config.Streams, config.TLS, config.QUIC = free, free, free, free
 	log := o.Log.With("role", "reflector")
-	r, err := reflector.New(config, network, log, o.FarEnds(log)...)
+	r, err := reflector.New(config, network, log, o.FarEnds(log, lease.NewBook(config.Leases, log))...)
 	if err != nil {
 		return nil, err
 	}

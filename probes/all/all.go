@@ -4,6 +4,7 @@ package all
 
 import (
 	"log/slog"
+	"net"
 
 	"github.com/nrprobe/nrprobe/configs/catalog"
 	"github.com/nrprobe/nrprobe/probes"
@@ -13,6 +14,7 @@ import (
 	"github.com/nrprobe/nrprobe/probes/http"
 	"github.com/nrprobe/nrprobe/probes/icmp"
 	"github.com/nrprobe/nrprobe/probes/iperf3"
+	"github.com/nrprobe/nrprobe/probes/lease"
 	"github.com/nrprobe/nrprobe/probes/quic"
 	"github.com/nrprobe/nrprobe/probes/responsiveness"
 	"github.com/nrprobe/nrprobe/probes/stamp"
@@ -36,15 +38,21 @@ func Kinds() catalog.Catalog[probes.Kind] {
 	)
 }
 
-// FarEnds lists what a reflector serves.
-func FarEnds(log *slog.Logger) []farend.Service {
-	return []farend.Service{
+// FarEnds lists what a reflector serves. Leases for load are granted out of the book; with nil there are none.
+func FarEnds(log *slog.Logger, leases *lease.Book) []farend.Service {
+	throughputLimits, capacityLimits := throughput.DefaultLimits(), capacity.DefaultLimits()
+	throughputLimits.Leases, capacityLimits.Leases = leases, leases
+	list := []farend.Service{
 		stamp.FarEnd(log),
 		tcp.FarEnd(log),
 		quic.FarEnd(log),
-		throughput.FarEnd(log),
-		capacity.FarEnd(log),
-		responsiveness.FarEnd(log),
+		throughput.FarEndWithin(throughputLimits, log),
+		capacity.FarEndWithin(capacityLimits, (&net.ListenConfig{}).ListenPacket, log),
+		responsiveness.FarEndLeased(leases, log),
 		iperf3.FarEnd(log),
 	}
+	if leases != nil {
+		list = append(list, leases.FarEnd())
+	}
+	return list
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
-	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // answerLimit is how long either end may take to say its first word: a radio link's worst wake-up passes.
@@ -53,7 +52,7 @@ func (b *Book) serve(ctx context.Context, c net.Conn) error {
 		_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // a last word; when it does not get through, closing says enough
 		_ = writeMessage(c, "", message{Ended: &refusal{Outcome: string(f.Outcome), Text: f.Error()}})
 	}
-	_ = c.SetDeadline(load.Past()) // it fails on a closed connection only, on which the reader ends as well
+	_ = c.SetDeadline(time.Unix(1, 0)) // it fails on a closed connection only, on which the reader ends as well
 	reader.Wait()
 	return err
 }

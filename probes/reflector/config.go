@@ -12,6 +12,7 @@ import (
 	"github.com/nrprobe/nrprobe/configs"
 	"github.com/nrprobe/nrprobe/configs/unit"
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/lease"
 )
 
 // Config is the reflector's configuration: the keys of reflector.yaml. Start with Defaults.
@@ -27,6 +28,7 @@ type Config struct {
 	KeyFile  string        `yaml:"key_file" help:"the certificate's key in PEM form"`
 	Names    []string      `yaml:"names" help:"host names and addresses that a certificate is made for"`
 	Limits   Limits        `yaml:"limits" help:"what one reflector, and one client of it, may take"`
+	Leases   lease.Config  `yaml:"leases" help:"which load tests may run at the same time"`
 	Grace    time.Duration `yaml:"grace" help:"how long connections may go on after a shutdown was asked for" min:"0s" max:"1m"`
 }
 
@@ -59,7 +61,8 @@ func Defaults() Config {
 			Duration: 6 * time.Hour, // a continuous probe connects anew a few times a day
 			Bytes:    100e9,         // a minute at 10 Gbit/s
 		},
-		Grace: 3 * time.Second, // longer than a probe's round trips, shorter than systemd's patience
+		Leases: lease.Defaults(),
+		Grace:  3 * time.Second, // longer than a probe's round trips, shorter than systemd's patience
 	}
 }
 

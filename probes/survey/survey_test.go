@@ -13,6 +13,7 @@ import (
 	"github.com/nrprobe/nrprobe/configs/unit"
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/all"
+	"github.com/nrprobe/nrprobe/probes/lease"
 	"github.com/nrprobe/nrprobe/probes/netsim"
 	"github.com/nrprobe/nrprobe/probes/probetest"
 	"github.com/nrprobe/nrprobe/probes/reflector"
@@ -45,7 +46,7 @@ func newWorld(t *testing.T, up, downLink netsim.Profile, change func(*reflector.
 		change(&config)
 	}
 	log := slog.New(slog.DiscardHandler)
-	r, err := reflector.New(config, w.far, log, all.FarEnds(log)...)
+	r, err := reflector.New(config, w.far, log, all.FarEnds(log, lease.NewBook(config.Leases, log))...)
 	if err != nil {
 		t.Fatal(err)
 	}
