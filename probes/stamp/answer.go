@@ -24,6 +24,7 @@ type exchange struct {
 	session *session // nil when the reflector keeps no state
 	genuine bool     // the request's HMAC TLV was verified
 	mark    int16    // type-of-service octet of the reply; -1 for the default
+	length  int      // that the sender wishes the reply to have; 0 for that of the request
 	// followUp says that the sender wants to know when the reply really left, so its departure is to be stamped.
 	followUp bool
 }
@@ -50,7 +51,9 @@ func (r *responder) answerTLVs(packet []byte, x *exchange) {
 			rest[0] = byte(flagMalformed)
 			break
 		}
-		if !t.validLength() || !r.answerTLV(t, x) {
+		if t.kind() == tlvControl && t.validLength() {
+			t.setFlags(answerControl(t, x, len(packet)))
+		} else if !t.validLength() || !r.answerTLV(t, x) {
 			malformed(t)
 			break
 		}

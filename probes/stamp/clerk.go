@@ -12,6 +12,7 @@ import (
 type clerk struct {
 	rec           *probes.Recorder
 	config        *Config
+	pattern       *pattern // nil without one
 	clock         *sessionClock
 	template      *template
 	trace         *trace // nil when none is wanted
@@ -35,6 +36,7 @@ type peer struct {
 	counts     bool
 	distinct   bool // its numbers are its own: they differ from ours
 	follows    bool
+	shortens   bool // makes replies as short as asked for
 	error      errorEstimate
 	ttl        uint8
 	methodT2   stampMethod
@@ -50,6 +52,7 @@ func (k *clerk) meet(p *reply, x *extensions, a *arrived) {
 	k.marks.see(p, x, a)
 	k.far.ssid = p.ssid != 0
 	k.far.counts = k.far.counts || x.counts
+	k.far.shortens = k.far.shortens || x.shortens
 	k.far.distinct = k.far.distinct || p.seq != p.senderSeq
 	k.far.follows = k.far.follows || x.told.ok
 	k.far.error, k.far.ttl = p.err, p.ttl
@@ -96,7 +99,8 @@ func (k *clerk) take(w *window, follower neighbour, settled time.Duration, over 
 		k.losing(w, far, settled)
 		k.ordering(w, far, reorderedUp)
 		k.trace.write(w, func(r *record) bool { return r.lost(settled) })
-		k.delaying(list, w.estimate, far.error)
+		known := k.delaying(list, w.estimate, far.error)
+		k.framing(w, far, settled, known)
 		k.marking()
 		k.judge(w, far)
 	}
@@ -175,10 +179,11 @@ func (k *clerk) ordering(w *window, far peer, reorderedUp int) {
 	k.rec.Add(probes.PacketsReordered, probes.Down, float64(reorderedDown))
 }
 
-// delaying takes down what the far end's time stamps add to the round trip.
-func (k *clerk) delaying(list []delay, ours, theirs errorEstimate) {
+// delaying takes down what the far end's time stamps add to the round trip, and returns what is known of the clocks; nil
+// when that is nothing.
+func (k *clerk) delaying(list []delay, ours, theirs errorEstimate) *offset {
 	if len(list) == 0 {
-		return
+		return nil
 	}
 	observeInterpacket(k.rec, list, k.previous)
 	o := estimateOffset(list)
@@ -190,6 +195,7 @@ func (k *clerk) delaying(list []delay, ours, theirs errorEstimate) {
 	o.level(list)
 	observeVariation(k.rec, list)
 	o.observeOneWay(k.rec, list)
+	return &o
 }
 
 // marking takes down how headers arrived.

@@ -17,6 +17,7 @@ type Config struct {
 	Burst    int           `yaml:"burst" help:"packets in a row before each pause of idle; 0 makes no pauses" min:"0" max:"10000"`
 	Idle     time.Duration `yaml:"idle" help:"pause before each burst, whose first packet measures waking up" min:"0s" max:"1h"`
 	Size     int           `yaml:"size" help:"UDP payload in bytes, both ways; 112 or more with a key" min:"44" max:"9000"`
+	Pattern  string        `yaml:"pattern" help:"send the frames of an application in place of equal packets; a late frame counts as lost" oneof:"none,gaming,voice,ar,remote-driving"`
 	Spacing  string        `yaml:"spacing" help:"equal gaps, or random ones with the interval as their mean (RFC 2330)" oneof:"periodic,poisson"`
 	Wait     time.Duration `yaml:"timeout" help:"a packet not answered for this long counts as lost until it comes after all" min:"10ms" max:"60s"`
 	Gap      time.Duration `yaml:"gap" help:"record an event for each interruption of at least this length; 0 is 100ms or three intervals" min:"0s" max:"1h"`
@@ -32,13 +33,14 @@ type Config struct {
 
 func defaults() Config {
 	return Config{
-		Count: 100, Interval: 10 * time.Millisecond, Size: 200, Spacing: periodic, Wait: 3 * time.Second,
+		Count: 100, Interval: 10 * time.Millisecond, Size: 200, Pattern: patternNone, Spacing: periodic, Wait: 3 * time.Second,
 		ECN: ecnWordNone, Stamps: stampsKernel, TLVs: true, Peer: peerContinue,
 	}
 }
 
-// The words of Spacing and Peer.
+// The words of Spacing, Peer and Pattern; a pattern's word is its name.
 const (
+	patternNone  = "none"
 	periodic     = "periodic"
 	poisson      = "poisson"
 	peerContinue = "continue"
@@ -65,8 +67,8 @@ func (c *Config) Timeout() time.Duration {
 // planned is how long a one-shot run sends, warm-up included.
 func (c *Config) planned() time.Duration {
 	warmup := time.Duration(c.Warmup) * c.Interval
-	if c.Duration > 0 {
-		return warmup + c.Duration
+	if d := c.length(); d > 0 {
+		return warmup + d
 	}
 	pauses := time.Duration(0)
 	if c.Burst > 0 {
@@ -75,19 +77,32 @@ func (c *Config) planned() time.Duration {
 	return warmup + time.Duration(c.Count)*c.Interval + pauses
 }
 
+// length is how long the counted packets of a one-shot run take, if it goes by time: a pattern once through unless told
+// otherwise. 0 when it goes by count.
+func (c *Config) length() time.Duration {
+	if p := c.pattern(); p != nil && c.Duration == 0 {
+		return p.cycle()
+	}
+	return c.Duration
+}
+
 // gap is the shortest interruption that makes an event.
 func (c *Config) gap() time.Duration {
 	if c.Gap > 0 {
 		return c.Gap
 	}
-	return max(100*time.Millisecond, 3*c.Interval)
+	spacing := c.Interval
+	if p := c.pattern(); p != nil {
+		spacing = p.slowest()
+	}
+	return max(100*time.Millisecond, 3*spacing)
 }
 
 // check finds what the bounds of single fields cannot: settings that contradict each other.
 func (c *Config) check() error {
 	length := max(c.Window, c.Duration)
 	switch {
-	case length/c.Interval > maxPlanned:
+	case c.pattern() == nil && length/c.Interval > maxPlanned:
 		return fmt.Errorf("interval: %v over %v makes more than %d packets in one result: lengthen the interval, or set a shorter window", c.Interval, length, maxPlanned)
 	case c.Window > 0 && c.Window < c.Interval:
 		return fmt.Errorf("window: %v is shorter than the interval of %v, so some results would hold no packet", c.Window, c.Interval)
@@ -98,7 +113,7 @@ func (c *Config) check() error {
 	case c.Key != "" && c.KeyFile != "":
 		return fmt.Errorf("key_file: key is set as well: keep one of them")
 	}
-	return nil
+	return c.checkPattern()
 }
 
 // secret is the key of the authenticated mode; empty for the unauthenticated one.

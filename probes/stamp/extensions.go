@@ -14,6 +14,7 @@ type extensions struct {
 	follows  bool        // the far end takes part in follow-up telemetry
 	counts   bool        // the far end counts the packets of this session
 	synced   bool        // the far end's clock follows a source of time
+	shortens bool        // the far end makes its replies as short as asked for
 	tos      int16       // type of service of our packet when it arrived; -1 when the far end does not say
 }
 
@@ -60,6 +61,8 @@ func (x *extensions) take(t tlv) {
 	case tlvClassOfService:
 		c := parseClassOfService(value)
 		x.tos = int16(c.received)<<2 | int16(c.ecn)
+	case tlvControl:
+		x.shortens = t.flags()&flagNotConformant == 0
 	case tlvDirectMeasurement:
 		x.counts = binary.BigEndian.Uint32(value[4:]) > 0
 	case tlvFollowUp:

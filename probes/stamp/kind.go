@@ -20,8 +20,19 @@ was sent, reached the far end, left it and came back. Gives round-trip time with
 the far end, delay variation per direction, loss per direction, duplicates, reordering, late packets
 and interruptions. One-way delay is given with its error bound, or not at all while the bound is as
 large as the delay. Against a reflector that keeps no count of its own, or has no extensions, the
-result says which figures are missing. It does not fill the link: it finds no capacity.`,
-		Example:    "nrprobe probe stamp 127.0.0.1 --count 100 --interval 10ms",
+result says which figures are missing. It does not fill the link: it finds no capacity.
+
+A pattern sends the traffic of an application in its phases, in the style of ITU-T G.1051 and without claiming to be one
+of its test cases: frames of one packet or several, each of which has to be there by its deadline. A late frame counts as
+lost. A frame is judged on its way there and back together, and on each way where the clocks are known well enough.
+  gaming          100 to 500 bytes each 40 to 8 ms both ways, 50 ms a way; 10 s of lobby, active, trapped
+  voice           172 bytes each 20 ms both ways, 100 ms a way; 10 s
+  ar              video of 10 Mbit/s and a pose up, an overlay down, 30 ms a way; 10 s of look, share
+  remote-driving  video of 8 Mbit/s up in 100 ms, commands down in 20 ms; 10 s of standing, driving
+A reply is never longer than its request. So frames for the way down travel up as well, and replies to frames for the way
+up are short ones (RFC 10052), where the reflector knows how. A pattern with more down than up cannot be had, nor one where
+the far end sends on its own clock: its frames leave when ours arrive. There is no score: no formula of one is public.`,
+		Example:    "nrprobe probe stamp 127.0.0.1 --count 100 --interval 10ms\n  nrprobe probe stamp 127.0.0.1 --pattern gaming",
 		Lane:       probes.Latency,
 		Port:       farend.STAMPPort,
 		Continuous: true,
@@ -31,6 +42,7 @@ result says which figures are missing. It does not fill the link: it finds no ca
 			probes.PacketsReceived, probes.PacketsLost, probes.PacketsLate, probes.PacketsRecovered,
 			probes.PacketsDuplicated, probes.PacketsReordered, probes.ReorderExtent, probes.PacketsRefused, probes.PacketsSkipped,
 			probes.CongestionMarked, probes.LossRatio, probes.LossBurst, probes.Interruption,
+			probes.FramesSent, probes.FramesLost, probes.FramesLate, probes.FramesInTime,
 		},
 	}, defaults, build)
 }

@@ -37,7 +37,8 @@ type measurement struct {
 	clerk  *clerk
 	wake   chan struct{} // holds one: a window may be settled
 
-	template *template // the sending goroutine's
+	template *template   // the sending goroutine's
+	shapes   []*template // likewise, of the flows of a pattern by their numbers
 
 	sign   *signer // the receiving goroutine's, as is what follows
 	source netip.AddrPort

@@ -14,6 +14,9 @@ func (c *Config) packetBytes() unit.Bytes { return unit.Bytes(c.Size + probes.He
 // WorstCase implements probes.Priced: every packet planned, and its reply. A window is told of only after its last packet is
 // answered or lost, so what leaves meanwhile counts as well.
 func (c *Config) WorstCase() unit.Bytes {
+	if p := c.pattern(); p != nil {
+		return c.worstOfPattern(p)
+	}
 	during := func(d time.Duration) float64 { return float64(d)/float64(c.Interval) + 1 }
 	packets := float64(c.Count)
 	switch {
@@ -36,9 +39,64 @@ func (c *Config) Spent(r *probes.Result) unit.Bytes {
 	for _, d := range probes.Directions() {
 		copies = max(copies, r.Values[probes.PacketsDuplicated.ValueName(d, "")])
 	}
-	n := unit.Bytes(2*sent+copies) * c.packetBytes()
+	each := c.packetBytes()
+	n := unit.Bytes(2*sent+copies) * each
+	if p := c.pattern(); p != nil {
+		n = unit.Bytes(sent * p.pairBytes(c.leastReply()))
+	}
 	if c.Window == 0 {
-		n += probes.LookupBytes + 2*unit.Bytes(c.Warmup)*c.packetBytes()
+		n += probes.LookupBytes + 2*unit.Bytes(c.Warmup)*each
 	}
 	return n
+}
+
+// worstOfPattern reckons with a reflector that does not shorten replies.
+func (c *Config) worstOfPattern(p *pattern) unit.Bytes {
+	length := c.length()
+	if c.Window > 0 {
+		length = c.Window + c.Wait
+	}
+	_, up := p.traffic(length, c.mode())
+	return probes.LookupBytes + 2*up + 2*unit.Bytes(c.Warmup)*c.packetBytes()
+}
+
+// leastReply is how long a reply is that was to be as short as can be: the base packet and what our requests carry besides.
+func (c *Config) leastReply() int {
+	least := c.mode().base()
+	if !c.TLVs {
+		return fragment
+	}
+	for _, length := range [...]int{controlLength, followUpLength, directLength, locationLength, minTimestampInfoLength} {
+		least += tlvHeader + length
+	}
+	if c.tos() != 0 {
+		least += tlvHeader + classOfServiceLength
+	}
+	if c.mode() == authenticated {
+		least += tlvHeader + hmacSize
+	}
+	return least
+}
+
+// mode is the layout that packets have with the configured key.
+func (c *Config) mode() mode {
+	if c.Key != "" || c.KeyFile != "" {
+		return authenticated
+	}
+	return unauthenticated
+}
+
+// pairBytes is a packet of the pattern and its reply on the interface, on average of a cycle.
+func (p *pattern) pairBytes(leastReply int) float64 {
+	packets, bytes := 0, 0
+	for _, ph := range p.phases {
+		for _, f := range ph.flows {
+			n := f.frames(ph.lasts) * f.packets()
+			request := f.request(unauthenticated)
+			reply := min(request, max(leastReply, f.reply(unauthenticated)))
+			packets += n
+			bytes += n * (request + reply + 2*probes.HeaderUDP)
+		}
+	}
+	return float64(bytes) / float64(packets)
 }

@@ -98,8 +98,9 @@ const askClock = 10 * time.Second
 // answer turns the request in buffer[:n] into the reply in place and returns the reply's length, or 0 when there is
 // nothing to answer. All but T3 is in place then; depart completes it. The buffer holds at least a base packet.
 //
-// The reply is as long as the request. Only a request shorter than a base packet, as TWAMP-Light senders may send, gets
-// a longer reply (RFC 8762 section 4.3), and only out of credit: what the same session sent before and got no reply to.
+// The reply is as long as the request, or shorter where the sender asks for that. Only a request shorter than a base
+// packet, as TWAMP-Light senders may send, gets a longer reply (RFC 8762 section 4.3), and only out of credit: what the
+// same session sent before and got no reply to.
 func (r *responder) answer(buffer []byte, n int, x *exchange) int {
 	m := r.sign.mode()
 	var q request
@@ -112,7 +113,7 @@ func (r *responder) answer(buffer []byte, n int, x *exchange) int {
 		}
 		x.genuine = r.verifyTLVs(buffer[:n])
 	}
-	x.mark, x.followUp, x.session = -1, false, nil
+	x.mark, x.length, x.followUp, x.session = -1, 0, false, nil
 	now := int64(time.Since(r.began))
 	if now-r.asked > int64(askClock) {
 		r.asked, r.estimate = now, r.clock.estimate()
@@ -137,7 +138,7 @@ func (r *responder) answer(buffer []byte, n int, x *exchange) int {
 	}
 	p.put(buffer, m)
 	r.answerTLVs(buffer[:size], x)
-	return size
+	return r.shorten(buffer[:size], x)
 }
 
 // depart writes T3, in nanoseconds since 1970, into a reply that answer made, and signs the base packet.

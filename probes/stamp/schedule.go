@@ -10,6 +10,18 @@ type slot struct {
 	at      time.Duration // on the session clock
 	counted bool          // false for warm-up
 	cold    bool          // the first one after a pause
+
+	flow  *flow  // whose frame it belongs to; nil without a pattern
+	frame uint32 // number of that frame
+	part  int    // place of the packet in the frame, from 0
+}
+
+// patience is how much later than planned a packet may still leave without crowding the next one of its kind.
+func (s *slot) patience(c *Config) time.Duration {
+	if s.flow != nil {
+		return s.flow.every / 2
+	}
+	return c.Interval / 2
 }
 
 // schedule plans absolute times, so that a late packet delays none of those behind it.
@@ -21,6 +33,7 @@ type schedule struct {
 	idle     time.Duration // length of a pause
 	count    int           // counted slots; 0 when the end goes by time
 	end      time.Duration // no slot at or after; 0 when the end goes by count or never comes
+	course   *course       // gives the counted slots where a pattern is worked off; nil otherwise
 
 	next  time.Duration
 	given int
@@ -32,10 +45,13 @@ func newSchedule(c *Config, random *rand.Rand, at time.Duration) *schedule {
 	if c.Spacing == poisson {
 		s.random = random
 	}
+	if p := c.pattern(); p != nil {
+		s.course = newCourse(p, s.counted())
+	}
 	switch {
 	case c.Window > 0:
-	case c.Duration > 0:
-		s.end = s.counted() + c.Duration
+	case c.length() > 0:
+		s.end = s.counted() + c.length()
 	default:
 		s.count = c.Count
 	}
@@ -48,6 +64,11 @@ func (s *schedule) counted() time.Duration { return s.next + time.Duration(s.war
 // take returns the next slot; ok is false when there is none.
 func (s *schedule) take() (next slot, ok bool) {
 	next = slot{counted: s.given >= s.warmup}
+	if next.counted && s.course != nil {
+		next = s.course.take()
+		s.next = next.at
+		return next, s.end == 0 || next.at < s.end
+	}
 	if next.counted && s.burst > 0 && (s.given-s.warmup)%s.burst == 0 {
 		next.cold = true
 		s.next += s.idle

@@ -26,19 +26,20 @@ func (m *measurement) send(ctx context.Context) {
 
 // waitAndSend prepares a packet, waits for its time and sends it. It returns false when ctx ended.
 func (m *measurement) waitAndSend(ctx context.Context, next slot) bool {
-	m.template.prepare(m.ledger.nextSeq())
+	template := m.templateFor(next)
+	template.prepare(m.ledger.nextSeq())
 	if !m.waiter.until(ctx, next.at) {
 		return false
 	}
 	now := m.clock.now()
 	behind := now - next.at
-	if behind > m.config.Interval/2 {
+	if behind > next.patience(m.config) {
 		// To send it now would only crowd the next one; the spacing is part of what is measured.
 		m.ledger.skip(behind)
 		return true
 	}
 	epoch := m.ledger.send(now, behind, next.cold)
-	packet := m.template.depart(epoch + int64(now))
+	packet := template.depart(epoch + int64(now))
 	link := m.line.current()
 	err := link.transmit(packet)
 	if isTurnedAway(err) {
@@ -49,6 +50,8 @@ func (m *measurement) waitAndSend(ctx context.Context, next slot) bool {
 	if err != nil {
 		m.ledger.refuse()
 		m.trouble.sawRefusal(err)
+	} else if next.flow != nil {
+		m.ledger.frame(next)
 	}
 	m.line.sent(now, err != nil)
 	m.watch.sent(len(packet), err)
@@ -81,6 +84,9 @@ func (m *measurement) open(start time.Duration) {
 	}
 	w.estimate = m.state.estimate()
 	m.template.estimate = w.estimate
+	for _, t := range m.shapes {
+		t.estimate = w.estimate
+	}
 	m.ledger.open(w)
 }
 

@@ -109,8 +109,9 @@ func (p *sender) measurement(rec *probes.Recorder) (*measurement, error) {
 		trouble: &trouble{target: p.target, config: &p.config, keyed: len(p.secret) > 0},
 		wake:    make(chan struct{}, 1),
 	}
+	m.shape(sending, ssid)
 	m.clerk = &clerk{
-		rec: rec, config: &p.config, clock: clock, template: m.template, trouble: m.trouble,
+		rec: rec, config: &p.config, pattern: p.config.pattern(), clock: clock, template: m.template, trouble: m.trouble,
 		interruptions: interruptions{least: p.config.gap(), idle: p.config.Idle},
 	}
 	return m, nil

@@ -20,10 +20,21 @@ type template struct {
 // newTemplate lays out a packet of the configured size: as many of the wanted TLVs as fit, in the order of their importance,
 // the HMAC TLV behind them where there is a key, and Extra Padding (RFC 8972 section 4.1) to the end.
 func newTemplate(c *Config, sign *signer, ssid uint16, random *rand.Rand) *template {
-	t := &template{packet: make([]byte, c.Size), sign: sign, ssid: ssid, estimate: newErrorEstimate(0, false, formatNTP)}
+	return newShape(c, shape{size: c.Size, reply: c.Size, ssid: ssid}, sign, random)
+}
+
+// shape is what tells the packets of one flow from those of another: the length of requests and replies.
+type shape struct {
+	size, reply int
+	ssid        uint16
+}
+
+// newShape lays out a packet that may ask for a shorter reply.
+func newShape(c *Config, s shape, sign *signer, random *rand.Rand) *template {
+	t := &template{packet: make([]byte, s.size), sign: sign, ssid: s.ssid, estimate: newErrorEstimate(0, false, formatNTP)}
 	rest := t.packet[sign.mode().base():]
 	if c.TLVs {
-		rest = t.extend(rest, c)
+		rest = t.extend(rest, c, s)
 	}
 	if len(rest) >= tlvHeader {
 		padding, _ := putTLV(rest, tlvExtraPadding, len(rest)-tlvHeader)
@@ -35,7 +46,7 @@ func newTemplate(c *Config, sign *signer, ssid uint16, random *rand.Rand) *templ
 }
 
 // extend puts the wanted TLVs behind the base packet and returns the room that is left: none, or enough for padding.
-func (t *template) extend(tail []byte, c *Config) (rest []byte) {
+func (t *template) extend(tail []byte, c *Config, s shape) (rest []byte) {
 	rest, reserved := tail, 0
 	if t.sign != nil {
 		reserved = tlvHeader + hmacSize
@@ -46,6 +57,7 @@ func (t *template) extend(tail []byte, c *Config) (rest []byte) {
 		length int
 		wanted bool
 	}{
+		{"reflected test packet control", tlvControl, controlLength, s.reply < s.size},
 		{"follow-up telemetry", tlvFollowUp, followUpLength, c.Stamps != stampsUser},
 		{"class of service", tlvClassOfService, classOfServiceLength, c.tos() != 0},
 		{"direct measurement", tlvDirectMeasurement, directLength, true},
@@ -65,6 +77,8 @@ func (t *template) extend(tail []byte, c *Config) (rest []byte) {
 		switch want.kind {
 		case tlvDirectMeasurement:
 			t.direct = put
+		case tlvControl:
+			putControl(put.value(), s.reply)
 		case tlvLocation:
 			putLocationQuery(put)
 		case tlvClassOfService:

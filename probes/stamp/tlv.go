@@ -22,6 +22,7 @@ const (
 	tlvAccessReport      tlvType = 6
 	tlvFollowUp          tlvType = 7
 	tlvHMAC              tlvType = 8
+	tlvControl           tlvType = 12 // RFC 10052
 )
 
 // firstPrivateType begins the range for private use, whose values start with an enterprise number of four octets.
@@ -97,6 +98,8 @@ func (t tlv) validLength() bool {
 		return n == followUpLength
 	case tlvHMAC:
 		return n == hmacSize
+	case tlvControl:
+		return n >= controlLength
 	default:
 		return k < firstPrivateType || k > lastPrivateType || n >= 4
 	}

@@ -64,6 +64,7 @@ type window struct {
 	final      bool          // nothing counted comes after it
 	first      uint64        // sequence number of records[0]
 	records    []record
+	frames     []frame // of a pattern, in the order of sending
 	copies     []extra // those that the far end answered anew, hence under another number
 	copiesDown int     // those that it did not
 	overtaken  int     // packets recovered from earlier windows after later ones had come
