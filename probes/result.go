@@ -45,7 +45,7 @@ type Result struct {
 // Event is something that happened at one moment of a measurement.
 type Event struct {
 	Time time.Time `json:"time"`
-	// Type is "handover", "interruption", "rebinding" or "clock_step".
+	// Type is "handover", "interruption", "rebinding", "migration" or "clock_step".
 	Type EventType `json:"type"`
 	// Duration is how long it lasted; 0 where that has no meaning.
 	Duration time.Duration `json:"-"`
@@ -61,6 +61,7 @@ const (
 	Handover          EventType = "handover"
 	InterruptionEvent EventType = "interruption"
 	Rebinding         EventType = "rebinding"
+	Migration         EventType = "migration"
 	ClockStep         EventType = "clock_step"
 )
 

@@ -180,6 +180,26 @@ var (
 		Stem: "transfer", Unit: Seconds, Name: "transfer_seconds", Type: Distribution, Plain: true,
 		Help: "Time from first to last byte of the response.", Source: "nrprobe",
 	}
+	// PathValidation is one round trip over the new path, more where a packet of it was lost.
+	PathValidation = &Metric{
+		Stem: "path_validation", Unit: Seconds, Name: "path_validation_seconds", Type: Gauge,
+		Help: "Time from the first packet on a new path to its validation, before a connection migrates to it.", Source: "RFC 9000 section 8.2",
+	}
+	// MigrationGap ends with the first answer to what was sent over the new path; the spacing that was planned is not part of
+	// it. A path that is slower than the former one makes it at least as long as the difference of their round trips.
+	MigrationGap = &Metric{
+		Stem: "migration_gap", Unit: Seconds, Name: "migration_gap_seconds", Type: Gauge,
+		Help: "Longest time without an answer while a connection migrated to another path.", Source: "RFC 9000 section 9, seen from the application",
+	}
+	// RTTBefore and RTTAfter are parts of RTT. A packet belongs to the path that it was sent over.
+	RTTBefore = &Metric{
+		Stem: "rtt_before", Unit: Seconds, Name: "rtt_before_migration_seconds", Type: Distribution,
+		Help: "Round-trip time of packets that were sent before their connection migrated to another path.", Source: "RFC 2681",
+	}
+	RTTAfter = &Metric{
+		Stem: "rtt_after", Unit: Seconds, Name: "rtt_after_migration_seconds", Type: Distribution,
+		Help: "Round-trip time of packets that were sent after their connection had migrated to another path.", Source: "RFC 2681",
+	}
 	// AnswerTime includes what the server needs to find the answer. The connection, where there is one, stands already.
 	AnswerTime = &Metric{
 		Stem: "answer", Unit: Seconds, Name: "answer_seconds", Type: Distribution, Plain: true,
@@ -298,6 +318,7 @@ func Vocabulary() []*Metric {
 		PacketsRefused, PacketsSkipped, CongestionMarked,
 		LossRatio, LossBurst, FramesSent, FramesLost, FramesLate, FramesInTime, Interruption,
 		ResolveTime, ConnectTime, HandshakeTime, ResumedTime, FirstByteTime, TransferTime, AnswerTime,
+		PathValidation, MigrationGap, RTTBefore, RTTAfter,
 		Goodput, IntervalRate, Ramp, IPCapacity, IPCapacityError, Transferred, Retransmitted, TCPEfficiency, BufferDelay,
 		TransportRTT, TransportMinRTT, TransportLost, CongestionWindow,
 		Responsiveness, ForeignResponsiveness, LoadedResponsiveness, LoadedLatency,

@@ -37,6 +37,38 @@ func TestBoundToTheLoopbackInterface(t *testing.T) {
 	}
 }
 
+func TestOnAnotherInterface(t *testing.T) {
+	for where, bound := range map[string]string{"lo": "[::]", "127.0.0.1": "127.0.0.1", "::1": "[::1]"} {
+		other, err := makeNetwork(t, Config{Interface: "nope0"}).(probes.InterfaceNetwork).On(where)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pc, err := other.ListenPacket(t.Context(), "udp", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := pc.LocalAddr().String(); !strings.HasPrefix(got, bound+":") || device(t, pc.(*net.UDPConn)) != "lo" {
+			t.Errorf("%s: bound to %s of %q, want %s of lo", where, got, device(t, pc.(*net.UDPConn)), bound)
+		}
+		if err := pc.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for where, want := range map[string]string{"192.0.2.77": "no interface has the address 192.0.2.77", "::1": "address ::1 is not IPv4, which alone is to be used"} {
+		_, err := makeNetwork(t, Config{Family: "4"}).(probes.InterfaceNetwork).On(where)
+		if probes.Classify(err) != probes.Unreachable || err.Error() != want {
+			t.Errorf("%s: %v, want %s", where, err, want)
+		}
+	}
+	other, err := makeNetwork(t, Config{}).(probes.InterfaceNetwork).On("nope0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Dial(t.Context(), "udp", "127.0.0.1:9"); probes.Classify(err) != probes.Unreachable || !strings.Contains(err.Error(), `there is no interface "nope0"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func device(t *testing.T, c syscall.Conn) string {
 	t.Helper()
 	raw, err := c.SyscallConn()

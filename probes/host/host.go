@@ -35,6 +35,14 @@ const socketBuffer = 7 << 20
 // New returns the host's network. It opens nothing and does not look for the interface, which may come and go; the error
 // names a setting that can never be used.
 func New(c Config) (probes.Network, error) {
+	n, err := newNetwork(c)
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+func newNetwork(c Config) (*network, error) {
 	switch c.Family {
 	case "", "any", "4", "6":
 	default:
@@ -51,6 +59,7 @@ func New(c Config) (probes.Network, error) {
 
 type network struct {
 	config   Config
+	source   []netip.Addr // what sockets are bound to beside the interface; nil for none
 	resolver *net.Resolver
 }
 
@@ -157,8 +166,11 @@ type binding struct {
 
 // attempt opens a socket bound to the interface, and by its address where that is refused and the user wants it so.
 func attempt[S any](n *network, open func(binding) (S, error)) (S, error) {
-	s, err := open(binding{device: n.config.Interface})
+	s, err := open(binding{device: n.config.Interface, source: n.source})
 	if err != nil && n.config.SourceFallback && n.config.Interface != "" && errors.Is(err, errDenied) {
+		if n.source != nil {
+			return open(binding{source: n.source})
+		}
 		addrs, addrErr := interfaceAddrs(n.config.Interface)
 		if addrErr != nil {
 			return s, fmt.Errorf("%w; and its address is not known either: %w", err, addrErr)

@@ -24,6 +24,7 @@ type tally struct {
 	count    int
 	highest  int // of the numbers received; -1 before the first
 	foreign  int
+	move     *move // nil in a run without migration
 }
 
 // datagrams sends all datagrams on their schedule and takes down those that come back.
@@ -31,13 +32,19 @@ type tally struct {
 // for them.
 func (m *run) datagrams(ctx context.Context, c *quicgo.Conn) error {
 	t := &tally{r: m.r, want: m.config.Count, done: make(chan struct{}), received: make([]bool, m.config.Count), highest: -1}
+	start := time.Now()
+	if m.second != nil {
+		t.move = &move{last: start, interval: m.config.Interval}
+	}
 	receiving, stop := context.WithCancel(ctx)
 	defer stop()
 	var receiveErr error
 	var wg sync.WaitGroup
 	wg.Go(func() { receiveErr = t.receive(receiving, c) })
-	start := time.Now()
 	var beside sync.WaitGroup
+	if m.second != nil {
+		beside.Go(func() { t.move.err = m.migrate(receiving, c, t, start) })
+	}
 	if m.config.Stream {
 		beside.Go(func() { m.streams(receiving, c, start) })
 	}
@@ -46,7 +53,7 @@ func (m *run) datagrams(ctx context.Context, c *quicgo.Conn) error {
 		err = m.await(ctx, c, t)
 	}
 	if err == nil {
-		beside.Wait() // the last echo may be on its way still
+		beside.Wait() // the last echo may be on its way still, or the new path be validated
 	}
 	stop()
 	beside.Wait()
@@ -63,6 +70,8 @@ func (m *run) datagrams(ctx context.Context, c *quicgo.Conn) error {
 		return m.explain(ctx, receiveErr)
 	case t.count == 0:
 		return probes.Fail(probes.Timeout, "%s took the connection and sent no datagram back within %v", m.target.Address(), m.config.DatagramTimeout)
+	case t.move != nil:
+		return m.moved(ctx, t)
 	}
 	return nil
 }
@@ -162,6 +171,7 @@ func (t *tally) arrived(payload []byte, now time.Time) {
 	}
 	t.received[i] = true
 	t.r.ObserveDuration(probes.RTT, probes.Both, now.Sub(t.sent[i]))
+	t.follow(i, now)
 	if i < t.highest {
 		t.r.Add(probes.PacketsReordered, probes.Both, 1)
 	}

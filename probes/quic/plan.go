@@ -10,6 +10,7 @@ import (
 const (
 	handshakeBytes = 9_000
 	resumedBytes   = 7_000
+	migrationBytes = 6_000                 // a challenge and its response each way, padded like a handshake (RFC 9000 section 8.2)
 	packetOverhead = probes.HeaderUDP + 40 // short header, authentication tag, frames
 )
 
@@ -30,6 +31,9 @@ func (c *Config) beside() unit.Bytes {
 	n := unit.Bytes(probes.LookupBytes + handshakeBytes)
 	if c.Resume {
 		n += resumedBytes
+	}
+	if c.MigrateTo != "" {
+		n += migrationBytes
 	}
 	return n
 }

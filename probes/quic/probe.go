@@ -29,6 +29,7 @@ type run struct {
 	*probe
 	r         *probes.Recorder
 	transport *quicgo.Transport
+	second    *quicgo.Transport // what the connection migrates to; nil when it shall not
 	to        netip.AddrPort
 	tls       *tls.Config
 }
@@ -52,6 +53,13 @@ func (p *probe) Measure(ctx context.Context, r *probes.Recorder) (err error) {
 	conf.ClientSessionCache = tls.NewLRUClientSessionCache(1) // of this run: the first handshake is always a full one
 	m := &run{probe: p, r: r, transport: &quicgo.Transport{Conn: pc}, to: to, tls: conf}
 	defer func() { err = errors.Join(err, m.transport.Close(), pc.Close()) }()
+	if p.config.MigrateTo != "" {
+		shut, err := m.openSecond(ctx)
+		if err != nil {
+			return err
+		}
+		defer shut()
+	}
 	if err := m.first(ctx); err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	errUnended = errors.New("the stream did not end with the echo")
+	errUnended = errors.New("the stream goes on behind the echo")
 	errOther   = errors.New("the echo is not what was sent")
 )
 
@@ -73,10 +73,13 @@ func (m *run) streamEcho(ctx context.Context, c *quicgo.Conn, number uint64) (to
 	if err == nil {
 		_, err = s.Read(make([]byte, 1)) // its end, or this end would have to ask for nothing more, in a packet of its own
 	}
+	if err == nil {
+		err = errUnended
+	}
 	switch {
 	case !errors.Is(err, io.EOF):
 		s.CancelRead(0)
-		return 0, errors.Join(err, errUnended)
+		return 0, err
 	case !bytes.Equal(reply, request):
 		return 0, errOther
 	}
