@@ -17,7 +17,10 @@ type plainEvent Event
 
 type eventJSON struct {
 	*plainEvent
-	Duration float64 `json:"duration_seconds"`
+	Duration float64  `json:"duration_seconds"`
+	Before   *float64 `json:"rtt_before_seconds,omitempty"`
+	Peak     *float64 `json:"rtt_peak_seconds,omitempty"`
+	Settled  *float64 `json:"settled_seconds,omitempty"`
 }
 
 // MarshalJSON writes the object that --json prints.
@@ -41,7 +44,14 @@ func (r *Result) UnmarshalJSON(text []byte) error {
 
 // MarshalJSON implements json.Marshaler.
 func (e Event) MarshalJSON() ([]byte, error) {
-	return json.Marshal(eventJSON{plainEvent: (*plainEvent)(&e), Duration: e.Duration.Seconds()})
+	j := eventJSON{plainEvent: (*plainEvent)(&e), Duration: e.Duration.Seconds()}
+	if s := e.Spike; s != nil {
+		j.Before, j.Peak = new(s.Before.Seconds()), new(s.Peak.Seconds())
+		if s.Settled >= 0 {
+			j.Settled = new(s.Settled.Seconds())
+		}
+	}
+	return json.Marshal(j)
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -51,6 +61,12 @@ func (e *Event) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	e.Duration = fromSeconds(j.Duration)
+	if j.Before != nil && j.Peak != nil {
+		e.Spike = &Spike{Before: fromSeconds(*j.Before), Peak: fromSeconds(*j.Peak), Settled: -1}
+		if j.Settled != nil {
+			e.Spike.Settled = fromSeconds(*j.Settled)
+		}
+	}
 	return nil
 }
 

@@ -129,7 +129,7 @@ func TestResultJSONRoundTrip(t *testing.T) {
 	r.ID, r.Kind, r.Outcome = ID{"a", "b", 7}, "stamp", OK
 	r.Start = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
 	r.Elapsed = 1500 * time.Millisecond
-	r.Events = []Event{{Time: r.Start, Type: InterruptionEvent, Duration: 137 * time.Millisecond}}
+	r.Events = []Event{{Time: r.Start, Type: InterruptionEvent, Duration: 137 * time.Millisecond, Spike: &Spike{Before: 1, Peak: 2, Settled: 3}}, {Time: r.Start, Spike: &Spike{Settled: -1}}, {Time: r.Start}}
 	rsrp := -91.5
 	r.Radio = &Radio{Before: &RadioSample{Time: r.Start, RAT: "LTE", RSRP: &rsrp}}
 	text, err := json.Marshal(r)

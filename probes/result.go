@@ -51,6 +51,20 @@ type Event struct {
 	Duration time.Duration `json:"-"`
 	// Detail is for a person: "pci 94 to 112".
 	Detail string `json:"detail,omitempty"`
+	// Spike is what the round trip did around an interruption; nil where that is not known.
+	Spike *Spike `json:"-"`
+}
+
+// Spike is the latency around an interruption.
+type Spike struct {
+	// Before is the median round trip of the 16 last packets, or fewer, that came back before the interruption.
+	Before time.Duration
+	// Peak is the longest round trip of those packets and of all until the round trip was back.
+	Peak time.Duration
+	// Settled is the time from the end of the interruption until the round trip was back: until the first packet that took
+	// no more than a tenth or a millisecond longer than Before, whichever is more, as did most of the five from it on. It
+	// is negative when that took more than 10 s, or something came between.
+	Settled time.Duration
 }
 
 // EventType is what kind of thing happened.
@@ -75,6 +89,11 @@ func (r *Result) Clone() *Result {
 	c.Values = maps.Clone(r.Values)
 	c.Info = maps.Clone(r.Info)
 	c.Events = append([]Event(nil), r.Events...)
+	for i, e := range c.Events {
+		if e.Spike != nil {
+			c.Events[i].Spike = new(*e.Spike)
+		}
+	}
 	c.Hists = make(map[string]*Hist, len(r.Hists))
 	for name, h := range r.Hists {
 		c.Hists[name] = h.Clone()

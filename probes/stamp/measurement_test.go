@@ -102,7 +102,7 @@ func TestOutageHasBothEndsRight(t *testing.T) {
 		if want := start.Add(302 * ms); !e.Time.Equal(want) || e.Duration != 140*ms || e.Type != probes.InterruptionEvent {
 			t.Errorf("%s at %v for %v, want an interruption at %v for 140ms", e.Type, e.Time, e.Duration, want)
 		}
-		if e.Detail != "14 packets lost, 14 up and 0 down" {
+		if e.Detail != "14 packets lost, 14 up and 0 down; round trip 20ms before, 20ms at most, back after 0s" {
 			t.Errorf("detail: %q", e.Detail)
 		}
 	})

@@ -26,8 +26,11 @@ type interruptions struct {
 	least time.Duration // that makes an event
 	idle  time.Duration // length of a pause of the schedule
 	run   run
+	spike spikes
 }
 
+// An event is told when the round trip is back where it was before, or when that is not waited for any longer.
+//
 // observe takes down the rows of a window, whose losses know their direction already, and returns how many packets were
 // lost. Packets on their way at the end are neither lost nor through.
 func (p *interruptions) observe(rec *probes.Recorder, w *window, settled, end time.Duration) (lost, up, down int) {
@@ -58,6 +61,10 @@ func (p *interruptions) observe(rec *probes.Recorder, w *window, settled, end ti
 			p.event(rec, w, r.sent, "")
 			p.run = run{}
 		}
+		if r.fate.has(answered) && !r.fate.has(cold) {
+			rtt, _, _ := r.roundTrip()
+			p.spike.observe(rec, r.sent, rtt)
+		}
 	}
 	if p.run.lost > 0 {
 		longest = max(longest, p.lasted(end))
@@ -73,6 +80,7 @@ func (p *interruptions) finish(rec *probes.Recorder, w *window, end time.Duratio
 		p.event(rec, w, end, ", still going on at the end")
 		p.run = run{}
 	}
+	p.spike.finish(rec)
 }
 
 func (p *interruptions) event(rec *probes.Recorder, w *window, end time.Duration, remark string) {
@@ -84,7 +92,7 @@ func (p *interruptions) event(rec *probes.Recorder, w *window, end time.Duration
 	if p.run.up+p.run.down == p.run.lost {
 		detail = fmt.Sprintf("%s, %d up and %d down", detail, p.run.up, p.run.down)
 	}
-	rec.Event(probes.Event{
+	p.spike.begin(rec, probes.Event{
 		Time: time.Unix(0, w.epoch+int64(p.run.start)), Type: probes.InterruptionEvent, Duration: length, Detail: detail + remark,
-	})
+	}, end)
 }

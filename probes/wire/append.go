@@ -244,6 +244,13 @@ func (w *writer) event(e probes.Event, before []probes.Event) {
 	if e.Detail != "" {
 		w.text(fieldDetail, e.Detail)
 	}
+	if s := e.Spike; s != nil {
+		w.float(fieldBefore, s.Before.Seconds())
+		w.float(fieldPeak, s.Peak.Seconds())
+		if s.Settled >= 0 {
+			w.float(fieldSettled, s.Settled.Seconds())
+		}
+	}
 	w.end(e.Time)
 }
 

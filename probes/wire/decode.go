@@ -281,6 +281,7 @@ func (d *decoder) attach(r *probes.Result, p *parsed) {
 
 func (d *decoder) event(p *parsed) probes.Event {
 	e := probes.Event{Time: p.time}
+	spike, hasBefore, hasPeak := probes.Spike{Settled: -1}, false, false
 	for i := range p.fields {
 		f := &p.fields[i]
 		switch f.name {
@@ -292,7 +293,24 @@ func (d *decoder) event(p *parsed) probes.Event {
 			if v, ok := f.number(); ok {
 				e.Duration = d.duration(f.name, v)
 			}
+		case fieldBefore, fieldPeak, fieldSettled:
+			v, ok := f.number()
+			if !ok {
+				continue
+			}
+			at := d.duration(f.name, v)
+			switch f.name {
+			case fieldBefore:
+				spike.Before, hasBefore = at, true
+			case fieldPeak:
+				spike.Peak, hasPeak = at, true
+			default:
+				spike.Settled = max(at, -1)
+			}
 		}
+	}
+	if hasBefore && hasPeak {
+		e.Spike = &spike
 	}
 	return e
 }

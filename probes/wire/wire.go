@@ -54,6 +54,9 @@ const (
 	fieldType     = "type"
 	fieldDuration = "duration_seconds"
 	fieldDetail   = "detail"
+	fieldBefore   = "rtt_before_seconds"
+	fieldPeak     = "rtt_peak_seconds"
+	fieldSettled  = "settled_seconds"
 
 	histSuffix  = "_hist"
 	infoPrefix  = "info_"
@@ -68,7 +71,7 @@ func Reserved(name string) bool {
 	switch name {
 	case tagAgent, tagKind, tagProbe, tagTarget, tagNth, "time",
 		fieldBoot, fieldSeq, fieldOutcome, fieldError, fieldElapsed, fieldQuality,
-		fieldPhase, fieldType, fieldDuration, fieldDetail:
+		fieldPhase, fieldType, fieldDuration, fieldDetail, fieldBefore, fieldPeak, fieldSettled:
 		return true
 	default:
 		return strings.HasPrefix(name, "_")

@@ -49,8 +49,8 @@ func full() *probes.Result {
 			},
 		},
 		Events: []probes.Event{
-			{Time: start.Add(5 * time.Second), Type: probes.InterruptionEvent, Duration: 137*time.Millisecond + 1},
-			{Time: start.Add(5 * time.Second), Type: probes.InterruptionEvent, Duration: time.Second},
+			{Time: start.Add(5 * time.Second), Type: probes.InterruptionEvent, Duration: 137*time.Millisecond + 1, Spike: &probes.Spike{Before: 20 * time.Millisecond, Peak: 157 * time.Millisecond, Settled: 0}},
+			{Time: start.Add(5 * time.Second), Type: probes.InterruptionEvent, Duration: time.Second, Spike: &probes.Spike{Before: 1, Peak: 2, Settled: -1}},
 			{Time: start.Add(5 * time.Second), Type: probes.Handover, Detail: "LTE to NR-SA pci 94"},
 			{Time: start.Add(6 * time.Second), Type: probes.ClockStep},
 		},
