@@ -120,15 +120,14 @@ func (b *Book) share(rate float64) float64 {
 // siteOf tells apart those who name no site: an IPv6 site has a /64 at least.
 func siteOf(client netip.Addr) string {
 	client = client.Unmap().WithZone("")
+	if !client.IsValid() {
+		return "unknown" // all of those that have no address share one site
+	}
 	bits := 32
 	if client.Is6() {
 		bits = 64
 	}
-	prefix, err := client.Prefix(bits)
-	if err != nil {
-		return "unknown" // all of those that have no address share one site
-	}
-	return prefix.String()
+	return netip.PrefixFrom(client, bits).Masked().String()
 }
 
 // leave takes a client out, lease or not. The cause is what sessions of its lease are told.
