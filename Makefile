@@ -57,6 +57,10 @@ bench-latency: build ## print round-trip times beside irtt, ping, fping and sock
 bench-throughput: build ## print TCP, QUIC and UDP rates and their cost beside iperf3 and bare quic-go over a veth pair (root)
 	NRPROBE_BINARY=$(CURDIR)/nrprobe go test -count=1 -tags bench -timeout 30m -run TestBenchThroughput -v ./configs/e2e/ | grep -v -e '^=== ' -e '^--- '
 
+.PHONY: bench-reflector
+bench-reflector: build ## print packets answered per second on one core beside irtt and a plain echo, and memory with 2,000 sessions (root)
+	NRPROBE_BINARY=$(CURDIR)/nrprobe go test -count=1 -tags bench -timeout 10m -run TestBenchReflector -v ./configs/e2e/ | grep -v -e '^=== ' -e '^--- '
+
 .PHONY: bench-gate
 bench-gate: ## measure false alarms and power of nrprobe check and write the tables into the README
 	@mkdir -p dist

@@ -44,7 +44,13 @@ type daemon struct {
 // start runs a command until the test ends. Its output goes to the test's log.
 func start(t *testing.T, argv ...string) *daemon {
 	t.Helper()
-	d := &daemon{cmd: exec.Command(argv[0], argv[1:]...), exited: make(chan struct{}), fresh: make(chan struct{})}
+	return startCmd(t, exec.Command(argv[0], argv[1:]...))
+}
+
+// startCmd is start for a command that needs more than arguments.
+func startCmd(t *testing.T, cmd *exec.Cmd) *daemon {
+	t.Helper()
+	d := &daemon{cmd: cmd, exited: make(chan struct{}), fresh: make(chan struct{})}
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -52,7 +58,7 @@ func start(t *testing.T, argv ...string) *daemon {
 	}
 	d.cmd.Stdout, d.cmd.Stderr = w, w
 	if err := d.cmd.Start(); err != nil {
-		t.Fatalf("starting %s: %v", argv[0], err)
+		t.Fatalf("starting %s: %v", cmd.Path, err)
 	}
 	w.Close()
 	var reading sync.WaitGroup
@@ -71,7 +77,7 @@ func start(t *testing.T, argv ...string) *daemon {
 	t.Cleanup(func() {
 		d.stop(t)
 		if t.Failed() {
-			t.Logf("output of %s:\n%s", strings.Join(argv, " "), d.output())
+			t.Logf("output of %s:\n%s", strings.Join(cmd.Args, " "), d.output())
 		}
 	})
 	return d

@@ -77,15 +77,22 @@ func (b *batch) setControl(i int, c control) {
 	}
 }
 
+// outgoingControl is what setControl took for message i.
+func (b *batch) outgoingControl(i int) []byte {
+	return b.messages[i].control[:b.headers[i].hdr.Controllen]
+}
+
 // send hands the messages [from, to) to the kernel and returns how many it took, without waiting. The error is that of
 // the first one that it did not take.
 func (b *batch) send(fd uintptr, from, to int) (n int, err syscall.Errno) {
 	return callBatch(unix.SYS_SENDMMSG, fd, b.headers[from:to], unix.MSG_DONTWAIT)
 }
 
+// callBatch makes a system call that never waits, behind the back of Go's scheduler: that a call which takes many packets
+// takes long is no reason to give its processor to others.
 func callBatch(trap, fd uintptr, headers []mmsghdr, flags int) (n int, err syscall.Errno) {
 	for {
-		r, _, errno := unix.Syscall6(trap, fd, uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), uintptr(flags), 0, 0)
+		r, _, errno := unix.RawSyscall6(trap, fd, uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), uintptr(flags), 0, 0)
 		if errno == 0 {
 			return int(r), 0
 		}
@@ -234,4 +241,9 @@ func (c *control) mark(tos int16, v4 bool) {
 // stampDeparture asks for the departure of this one datagram.
 func (c *control) stampDeparture() {
 	*(*uint32)(c.add(unix.SOL_SOCKET, unix.SO_TIMESTAMPING, 4)) = unix.SOF_TIMESTAMPING_TX_SOFTWARE
+}
+
+// segment makes the kernel cut what is sent into packets of that size.
+func (c *control) segment(size int) {
+	*(*uint16)(c.add(unix.IPPROTO_UDP, unix.UDP_SEGMENT, 2)) = uint16(size)
 }

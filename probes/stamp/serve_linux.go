@@ -62,6 +62,7 @@ type server struct {
 	asked uint32 // departures asked for so far: the name of the next one
 
 	sent, end int                      // the replies [sent, end) are to be sent
+	bundles   *bundles                 // of the same
 	try       [2]func(fd uintptr) bool // receive and send, bound once so that calling them allocates nothing
 }
 
@@ -73,35 +74,46 @@ type named struct {
 }
 
 func newServer(raw syscall.RawConn, port uint16, r *responder) *server {
-	s := &server{raw: raw, port: port, respond: r, requests: newBatch(serveBatch, maxPacketSize), events: newBatch(serveBatch, 1)}
+	s := &server{raw: raw, port: port, respond: r, requests: newBatch(serveBatch, maxPacketSize), events: newBatch(serveBatch, 1), bundles: newBundles(raw, serveBatch)}
 	s.try = [2]func(uintptr) bool{s.tryReceive, s.trySend}
 	return s
 }
 
 func (s *server) run() error {
 	for failures := 0; ; {
-		s.failed = nil
-		if err := s.raw.Read(s.try[0]); err != nil {
-			return fmt.Errorf("reading STAMP packets: %w", err)
+		if err := s.turn(); err != nil {
+			return err
 		}
-		if s.failed != nil {
-			if failures++; failures == maxReadErrors {
-				return fmt.Errorf("reading STAMP packets: %w", s.failed)
-			}
+		if s.failed == nil {
+			failures = 0
 			continue
 		}
-		failures = 0
-		step := s.received
-		if step <= calmBatch {
-			step = 1
-		}
-		for from := 0; from < s.received; from += step {
-			if err := s.reply(from, from+step); err != nil {
-				return err
-			}
+		if failures++; failures == maxReadErrors {
+			return fmt.Errorf("reading STAMP packets: %w", s.failed)
 		}
 	}
 }
+
+// turn waits for requests and answers them. failed says that this reading failed.
+func (s *server) turn() error {
+	s.failed, s.received = nil, 0
+	if err := s.raw.Read(s.try[0]); err != nil {
+		return fmt.Errorf("reading STAMP packets: %w", err)
+	}
+	step := s.received
+	if s.calm() {
+		step = 1
+	}
+	for from := 0; from < s.received; from += step {
+		if err := s.reply(from, from+step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// calm says whether few enough requests came at once to be answered one by one.
+func (s *server) calm() bool { return s.received <= calmBatch }
 
 // reply answers the requests [from, to).
 func (s *server) reply(from, to int) error {
@@ -158,6 +170,7 @@ func (s *server) takeDepartures(fd uintptr) {
 // answer turns the requests [from, to) into replies, in place and in a row.
 func (s *server) answer(from, to int) {
 	s.sent, s.end = from, from
+	s.bundles.clear()
 	now := time.Now().UnixNano()
 	for i := from; i < to; i++ {
 		a := s.requests.ancillary(i)
@@ -176,6 +189,7 @@ func (s *server) answer(from, to int) {
 		m := &s.requests.messages[i]
 		s.respond.depart(m.payload[:m.iov.Len], now)
 	}
+	s.bundles.seal(s.requests)
 }
 
 // prepare readies one reply and moves it to the end of the row.
@@ -187,20 +201,31 @@ func (s *server) prepare(i, size int, x *exchange) {
 	if x.mark >= 0 {
 		c.mark(x.mark, x.from.Addr().Is4())
 	}
-	if x.followUp && s.received <= calmBatch {
+	if x.followUp && s.calm() {
 		c.stampDeparture()
 		s.named[s.asked%departureNames] = named{session: x.session, key: x.session.key, seq: x.session.sent - 1}
 		s.asked++
 	}
 	s.requests.setControl(i, c)
 	s.requests.swap(s.end, i)
+	if s.bundling() {
+		s.bundles.add(s.requests, s.end, x.from)
+	}
 	s.end++
 }
+
+// bundling says whether replies leave in bundles. Those sent one by one have no company.
+func (s *server) bundling() bool { return s.bundles.longest > 0 && !s.calm() }
 
 // trySend is false when the socket takes no more for now.
 func (s *server) trySend(fd uintptr) bool {
 	for s.sent < s.end {
-		n, errno := s.requests.send(fd, s.sent, s.end)
+		n, errno := 0, syscall.Errno(0)
+		if s.bundling() {
+			n, errno = s.bundles.send(fd, s.requests, s.sent)
+		} else {
+			n, errno = s.requests.send(fd, s.sent, s.end)
+		}
 		s.sent += n
 		switch errno {
 		case 0:
@@ -210,10 +235,10 @@ func (s *server) trySend(fd uintptr) bool {
 			// This reply cannot be sent, which its receiver sees as a packet lost. The kernel may or may not have
 			// counted it among those to be stamped.
 			s.sent++
-			s.restart = true
+			s.restart = s.calm()
 		}
 	}
-	if s.received <= calmBatch {
+	if s.calm() {
 		s.takeDepartures(fd)
 	}
 	return true

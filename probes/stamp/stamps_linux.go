@@ -39,18 +39,20 @@ func setStamps(raw syscall.RawConn, flags int) error {
 }
 
 // askForHeader makes the kernel tell TTL, type of service and destination of each datagram, as far as it can: a socket
-// of one family refuses the options of the other.
+// of one family refuses the options of the other. A socket for both tells the destination of IPv4 packets as IPv6 does,
+// and need not tell it twice.
 func askForHeader(raw syscall.RawConn) error {
 	return raw.Control(func(fd uintptr) {
 		for _, option := range [][2]int{
 			{unix.IPPROTO_IP, unix.IP_RECVTTL},
 			{unix.IPPROTO_IP, unix.IP_RECVTOS},
-			{unix.IPPROTO_IP, unix.IP_PKTINFO},
 			{unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT},
 			{unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS},
-			{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO},
 		} {
 			_ = unix.SetsockoptInt(int(fd), option[0], option[1], 1)
+		}
+		if err := unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1); err != nil {
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
 		}
 	})
 }

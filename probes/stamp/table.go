@@ -49,7 +49,10 @@ func newTable(limit int, idle time.Duration) *table {
 // long. now is in nanoseconds of a monotonic clock.
 func (t *table) visit(key sessionKey, now int64) *session {
 	t.expire(now)
-	s, known := t.sessions[key]
+	s, known := t.order.older, true
+	if s == &t.order || s.key != key { // not the one that sent last
+		s, known = t.sessions[key]
+	}
 	if known {
 		s.older.newer, s.newer.older = s.newer, s.older
 	} else {

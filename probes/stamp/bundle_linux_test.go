@@ -1,0 +1,160 @@
+package stamp
+
+import (
+	"encoding/binary"
+	"net"
+	"slices"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// floodServer is a server on the loopback interface that works in turns, and sockets of its clients.
+func floodServer(t *testing.T, clients int) (*server, []*net.UDPConn) {
+	t.Helper()
+	pc, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Skipf("no UDP here: %v", err)
+	}
+	t.Cleanup(func() { _ = pc.Close() })
+	raw, err := rawConn(pc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := setStamps(raw, stampArrivals|nameDepartures); err != nil {
+		t.Skipf("no time stamps here: %v", err)
+	}
+	if err := askForHeader(raw); err != nil {
+		t.Fatal(err)
+	}
+	_ = pc.SetReadBuffer(socketBuffer)
+	var conns []*net.UDPConn
+	for range clients {
+		conn, err := net.DialUDP("udp", nil, pc.LocalAddr().(*net.UDPAddr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	return newServer(raw, addrPort(pc.LocalAddr()).Port(), newResponder(t, Reflector{})), conns
+}
+
+func requestOf(size int) []byte {
+	return newTemplate(&Config{Size: size, TLVs: true}, nil, 7, newRandom()).depart(golden.UnixNano())
+}
+
+// TestFloodIsAnsweredPacketByPacket sends full batches in which rows of equal requests alternate with others, and looks
+// at each reply. refuse makes the kernel take no bundles, as it does where they cannot leave as they are.
+func TestFloodIsAnsweredPacketByPacket(t *testing.T) {
+	for _, refuse := range []bool{false, true} {
+		s, clients := floodServer(t, 2)
+		if refuse {
+			var failed error
+			err := s.raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_NO_CHECK, 1) })
+			if err != nil || failed != nil {
+				t.Fatal(err, failed)
+			}
+		}
+		type packet struct{ seq, size int }
+		var want [2][]packet
+		for seq := 0; seq < 2*serveBatch; {
+			for range serveBatch {
+				p, client := packet{seq: seq, size: 100}, seq/20%2
+				if seq%9 == 0 {
+					p.size = 144
+				}
+				request := requestOf(p.size)
+				binary.BigEndian.PutUint32(request, uint32(seq))
+				if _, err := clients[client].Write(request); err != nil {
+					t.Fatal(err)
+				}
+				want[client] = append(want[client], p)
+				seq++
+			}
+			for answered := 0; answered < serveBatch; answered += s.received {
+				if err := s.turn(); err != nil || s.failed != nil {
+					t.Fatal(err, s.failed)
+				}
+			}
+		}
+		for c, list := range want {
+			for n, p := range list {
+				var r reply
+				b := make([]byte, 2000)
+				size, err := clients[c].Read(b)
+				if err != nil {
+					t.Fatalf("client %d, reply %d of %d: %v", c, n, len(list), err)
+				}
+				if !r.parse(b[:size], unauthenticated) || size != p.size || r.senderSeq != uint32(p.seq) || r.seq != uint32(n) || r.t3 < r.t2 || r.t2 == 0 {
+					t.Fatalf("client %d, reply %d: %d octets, %+v; want %+v", c, n, size, r, p)
+				}
+			}
+		}
+		if refuse && s.bundles.longest != 99 {
+			t.Errorf("bundles of %d octets a packet are still tried after the kernel refused them", s.bundles.longest)
+		}
+		if !refuse && s.bundles.longest == 0 {
+			t.Log("this kernel has no UDP_SEGMENT: nothing was bundled")
+		}
+	}
+}
+
+// TestBundlesHoldWhatBelongsTogether looks at how a batch is cut into rows.
+func TestBundlesHoldWhatBelongsTogether(t *testing.T) {
+	s, _ := floodServer(t, 0)
+	if s.bundles.longest == 0 {
+		t.Skip("this kernel has no UDP_SEGMENT")
+	}
+	s.received = serveBatch
+	for i := range serveBatch {
+		size := 100
+		if i >= 50 {
+			size = longestBundled + 1
+		}
+		s.requests.headers[i].len = uint32(copy(s.requests.messages[i].payload, requestOf(size)))
+		name := (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.requests.messages[i].name))
+		*name = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: uint16(1000 + i/40), Addr: [4]byte{192, 0, 2, 1}}
+	}
+	s.answer(0, serveBatch)
+	var got []int
+	for _, r := range s.bundles.rows {
+		got = append(got, r.end-r.first)
+	}
+	if want := []int{40, 10, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}; !slices.Equal(got, want) {
+		t.Errorf("rows of %v, want %v", got, want)
+	}
+}
+
+// TestServingAllocatesNothing holds for the calm, where packets are answered one by one, as for a flood.
+func TestServingAllocatesNothing(t *testing.T) {
+	for name, count := range map[string]int{"calm": 1, "flood": serveBatch} {
+		s, clients := floodServer(t, 1)
+		request, b := requestOf(200), make([]byte, 2000)
+		allocated := testing.AllocsPerRun(200, func() {
+			for range count {
+				if _, err := clients[0].Write(request); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for answered := 0; answered < count; answered += s.received {
+				if err := s.turn(); err != nil || s.failed != nil {
+					t.Fatal(err, s.failed)
+				}
+			}
+			for range count {
+				if _, err := clients[0].Read(b); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+		if allocated != 0 {
+			t.Errorf("%s: %v allocations for %d packets", name, allocated, count)
+		}
+	}
+}
