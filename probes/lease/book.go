@@ -42,8 +42,9 @@ type entry struct {
 	client netip.Addr
 	asked  time.Time
 	rate   float64 // what it counts of Config.Rate
-	// news holds the latest message that the client is to be told.
-	news chan message
+	// news holds the latest message that the client is to be told, and position what it was told last.
+	news     chan message
+	position int
 
 	// The rest is set when it is granted.
 	id      string
@@ -184,7 +185,10 @@ func (b *Book) grantLocked() {
 		}
 		last[e.site] = position
 		still = append(still, e)
-		e.tell(message{Queued: &queued{Position: position, TTL: b.config.TTL}})
+		if position != e.position {
+			e.position = position
+			e.tell(message{Queued: &queued{Position: position, TTL: b.config.TTL}})
+		}
 	}
 	b.waiting = still
 }
