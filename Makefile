@@ -61,6 +61,17 @@ bench-throughput: build ## print TCP, QUIC and UDP rates and their cost beside i
 bench-reflector: build ## print packets answered per second on one core beside irtt and a plain echo, and memory with 2,000 sessions (root)
 	NRPROBE_BINARY=$(CURDIR)/nrprobe go test -count=1 -tags bench -timeout 10m -run TestBenchReflector -v ./configs/e2e/ | grep -v -e '^=== ' -e '^--- '
 
+.PHONY: bench-early-stop
+bench-early-stop: ## print what an early stop of throughput saves and costs on recorded 5G rates (NRPROBE_DATA)
+	go test -count=1 -run TestEarlyStop -v ./probes/throughput/ | grep -v -e '^=== ' -e '^--- '
+
+# How long make soak lasts.
+SOAK        ?= 10m
+
+.PHONY: soak
+soak: build ## send a reflector noise, replays and forged sources for SOAK (10m); nobody may get more than it sent (root)
+	NRPROBE_BINARY=$(CURDIR)/nrprobe SOAK=$(SOAK) go test -count=1 -tags bench -timeout 24h -run TestSoak -v ./configs/e2e/ | grep -v -e '^=== '
+
 .PHONY: bench-gate
 bench-gate: ## measure false alarms and power of nrprobe check and write the tables into the README
 	@mkdir -p dist

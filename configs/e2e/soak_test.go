@@ -1,0 +1,288 @@
+//go:build bench
+
+package e2e
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// soakBound is by how much the reflector's memory may grow after warming up.
+const soakBound = 6 << 20
+
+// TestSoak sends a reflector what no honest sender would, from sources of which most are forged, for as long as the
+// variable SOAK says. It holds each answer against what its receiver is thought to have sent, and the reflector's memory
+// at the end against that after a fifth of the time.
+func TestSoak(t *testing.T) {
+	length, err := time.ParseDuration(os.Getenv("SOAK"))
+	if err != nil || length < 10*time.Second {
+		t.Fatalf("SOAK=%q: want a duration of 10s or more", os.Getenv("SOAK"))
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("forging source addresses in network namespaces of one's own needs root")
+	}
+	l := newLink(t)
+	forged := netip.MustParsePrefix("10.78.0.0/16")
+	command(t, "ip", "-n", l.near, "route", "add", "local", forged.String(), "dev", "lo")
+	command(t, "ip", "-n", l.far, "route", "add", forged.String(), "via", "10.77.0.1")
+	d := start(t, in(l.far, program(t), "reflector", "--data", t.TempDir())...)
+	d.waitFor(t, "ready", 20*time.Second)
+	a := newAttack(t, l.near, forged)
+	warm := a.during(t, d.cmd.Process.Pid, length/5)
+	end := a.during(t, d.cmd.Process.Pid, length-length/5)
+	sent, answered, bytesOut, bytesIn, missed := a.total(t)
+	fmt.Printf("\n%d packets with %d bytes from %d sources in %v: %d answers with %d bytes; %d answers were not seen here\n",
+		sent, bytesOut, len(a.sources), length, answered, bytesIn, missed)
+	fmt.Printf("memory of the reflector: %.1f MiB after %v, %.1f MiB at the end\n", warm/(1<<20), length/5, end/(1<<20))
+	if answered == 0 || sent < uint64(length.Seconds())*1000 {
+		t.Errorf("%d packets and %d answers are too few to tell", sent, answered)
+	}
+	if excess := a.excess.Load(); excess != nil {
+		t.Errorf("more was answered than asked: %s", *excess)
+	}
+	if end > warm+soakBound {
+		t.Errorf("memory grew from %.1f to %.1f MiB", warm/(1<<20), end/(1<<20))
+	}
+	stdout, stderr, code := run(t, in(l.near, program(t), "probe", "stamp", "10.77.0.2", "--count", "50", "--json")...)
+	if code != 0 || result(t, stdout).Values["packets_received"] != 50 {
+		t.Errorf("an honest probe after all that: exit code %d\n%s\n%s", code, stdout, stderr)
+	}
+}
+
+// attack is many sources and what they got.
+type attack struct {
+	sources []source
+	index   map[netip.AddrPort]int
+	raw     int // socket that sends IP packets as they are
+	sniffer int // socket that sees what comes in
+	random  *rand.Rand
+	recent  [256][]byte // packets to send again
+	packet  []byte
+
+	packets, answers atomic.Uint64
+	excess           atomic.Pointer[string]
+}
+
+// source is an address and port, forged or not, and the UDP payload that went and came.
+type source struct {
+	at       netip.AddrPort
+	sent     atomic.Int64
+	received atomic.Int64
+}
+
+// soakSources is more than a reflector remembers.
+const soakSources = 20000
+
+func newAttack(t *testing.T, ns string, forged netip.Prefix) *attack {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	a := &attack{sources: make([]source, soakSources), index: map[netip.AddrPort]int{}, random: rand.New(rand.NewPCG(seed, 1))}
+	base := forged.Addr().As4()
+	for i := 0; i < len(a.sources); i = len(a.index) {
+		binary.BigEndian.PutUint16(base[2:], uint16(a.random.Uint32()))
+		at := netip.AddrPortFrom(netip.AddrFrom4(base), uint16(1024+a.random.IntN(60000)))
+		if _, taken := a.index[at]; !taken {
+			a.sources[i].at, a.index[at] = at, i
+		}
+	}
+	within(t, ns, func() error {
+		var err error
+		if a.raw, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_RAW); err != nil {
+			return err
+		}
+		link, err := net.InterfaceByName("wwan0")
+		if err != nil {
+			return err
+		}
+		const ipv4 = 0x0008 // ETH_P_IP in network order
+		if a.sniffer, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM, ipv4); err != nil {
+			return err
+		}
+		_ = unix.SetsockoptInt(a.sniffer, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20)
+		if err := unix.SetsockoptTimeval(a.sniffer, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000}); err != nil {
+			return err
+		}
+		return unix.Bind(a.sniffer, &unix.SockaddrLinklayer{Protocol: ipv4, Ifindex: link.Index})
+	})
+	t.Cleanup(func() { _ = unix.Close(a.raw); _ = unix.Close(a.sniffer) })
+	return a
+}
+
+// within runs f in a network namespace. Sockets that it opens stay there.
+func within(t *testing.T, ns string, f func() error) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		file, err := os.Open("/var/run/netns/" + ns)
+		if err == nil {
+			err = unix.Setns(int(file.Fd()), unix.CLONE_NEWNET)
+			_ = file.Close()
+		}
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatalf("in %s: %v", ns, err)
+	}
+}
+
+// during attacks for so long and returns the memory of the process at the end.
+func (a *attack) during(t *testing.T, pid int, length time.Duration) float64 {
+	t.Helper()
+	ctx, stop := context.WithTimeout(t.Context(), length)
+	defer stop()
+	listening, deaf := context.WithCancel(t.Context())
+	var both sync.WaitGroup
+	both.Go(func() { a.listen(listening) })
+	for ctx.Err() == nil {
+		for range 64 {
+			a.send()
+		}
+	}
+	time.Sleep(200 * time.Millisecond)
+	memory := memory(t, pid, "VmRSS")
+	deaf()
+	both.Wait()
+	return memory
+}
+
+// send sends one packet from one of the sources.
+func (a *attack) send() {
+	s := &a.sources[a.random.IntN(len(a.sources))]
+	payload := a.payload()
+	port := uint16(8620)
+	if a.random.IntN(10) == 0 {
+		port = 8443 // QUIC, where nothing of this can begin a handshake
+	}
+	a.packet = ipPacket(a.packet[:0], s.at, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 77, 0, 2}), port), payload)
+	s.sent.Add(int64(len(payload)))
+	if unix.Sendto(a.raw, a.packet, 0, &unix.SockaddrInet4{Addr: [4]byte{10, 77, 0, 2}}) == nil {
+		a.packets.Add(1)
+	}
+}
+
+// payload makes up a packet: noise, requests with sound and unsound extensions, cut off, altered, or sent before.
+func (a *attack) payload() []byte {
+	r := a.random
+	slot := &a.recent[r.IntN(len(a.recent))]
+	switch kind := r.IntN(8); {
+	case kind == 0 && len(*slot) > 0:
+		return *slot
+	case kind == 1:
+		*slot = a.noise(r.IntN(1473))
+		return *slot
+	}
+	b := a.noise(16)
+	b = append(b, make([]byte, 28)...)
+	for len(b) < 1400 && r.IntN(6) > 0 {
+		value := a.noise(r.IntN(40))
+		stated := len(value)
+		if r.IntN(8) == 0 {
+			stated = int(uint16(r.Uint32()))
+		}
+		kind := r.IntN(14)
+		if r.IntN(8) == 0 {
+			kind = r.IntN(256)
+		}
+		b = append(b, 0x80, byte(kind))
+		b = binary.BigEndian.AppendUint16(b, uint16(stated))
+		b = append(b, value...)
+	}
+	switch r.IntN(4) {
+	case 0:
+		b = b[:r.IntN(len(b)+1)]
+	case 1:
+		b[r.IntN(len(b))] ^= 1 << r.IntN(8)
+	}
+	*slot = b
+	return b
+}
+
+func (a *attack) noise(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(a.random.Uint32())
+	}
+	return b
+}
+
+// ipPacket appends a UDP datagram over IPv4. The kernel fills in length and checksum of the IP header, and UDP over IPv4
+// may go without one (RFC 768).
+func ipPacket(b []byte, from, to netip.AddrPort, payload []byte) []byte {
+	b = append(b, 0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, unix.IPPROTO_UDP, 0, 0)
+	b = append(b, from.Addr().AsSlice()...)
+	b = append(b, to.Addr().AsSlice()...)
+	b = binary.BigEndian.AppendUint16(b, from.Port())
+	b = binary.BigEndian.AppendUint16(b, to.Port())
+	b = binary.BigEndian.AppendUint16(b, uint16(8+len(payload)))
+	b = append(b, 0, 0)
+	return append(b, payload...)
+}
+
+// listen counts what comes back to each source, and takes down the first that got more than it sent. A row of answers may
+// come as one long packet.
+func (a *attack) listen(ctx context.Context) {
+	b := make([]byte, 1<<17)
+	for ctx.Err() == nil {
+		n, from, err := unix.Recvfrom(a.sniffer, b, 0)
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return
+		}
+		link, ok := from.(*unix.SockaddrLinklayer)
+		header := int(b[0]&15) * 4
+		if !ok || link.Pkttype == unix.PACKET_OUTGOING || n < header+8 || b[9] != unix.IPPROTO_UDP {
+			continue
+		}
+		to := netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[16:20])), binary.BigEndian.Uint16(b[header+2:]))
+		i, known := a.index[to]
+		if !known {
+			continue
+		}
+		a.answers.Add(1)
+		s := &a.sources[i]
+		if got, sent := s.received.Add(int64(n-header-8)), s.sent.Load(); got > sent {
+			a.excess.CompareAndSwap(nil, new(fmt.Sprintf("%s sent %d bytes and got %d", s.at, sent, got)))
+		}
+	}
+}
+
+// total sums up. missed is how many packets the sniffer lost.
+func (a *attack) total(t *testing.T) (packets, answers uint64, out, in int64, missed uint32) {
+	t.Helper()
+	stats, err := unix.GetsockoptTpacketStats(a.sniffer, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range a.sources {
+		out += a.sources[i].sent.Load()
+		in += a.sources[i].received.Load()
+	}
+	return a.packets.Load(), a.answers.Load(), out, in, stats.Drops
+}
+
+func command(t *testing.T, argv ...string) {
+	t.Helper()
+	if _, stderr, code := run(t, argv...); code != 0 {
+		t.Fatalf("%v: %s", argv, stderr)
+	}
+}
