@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,8 +18,16 @@ import (
 type job struct {
 	entry Probe
 	kind  probes.Kind
+	site  string // as its far end is told, for one that needs a lease
 	pass  schedule.Pass
+	lease leaser // nil for a probe that needs no lease
 	run   probes.Job
+}
+
+// leaser is a probe that waits for a lease of its far end before it measures. The context it returns carries the lease and
+// ends with it; leave gives it back.
+type leaser interface {
+	Enter(ctx context.Context, told func(state string)) (held context.Context, leave func(), err error)
 }
 
 // build makes every probe of a configuration. The error names all that cannot be built.
@@ -27,7 +36,7 @@ func (a *Agent) build(c *Config) ([]job, error) {
 	var errs []error
 	seen := map[string]bool{}
 	for _, p := range c.Probes {
-		j, err := a.buildOne(p)
+		j, err := a.buildOne(c.Agent, p)
 		if err == nil && seen[p.Name] {
 			err = errors.New("the name is taken by another probe: names are distinct")
 		}
@@ -40,7 +49,7 @@ func (a *Agent) build(c *Config) ([]job, error) {
 	return jobs, errors.Join(errs...)
 }
 
-func (a *Agent) buildOne(p Probe) (job, error) {
+func (a *Agent) buildOne(who Identity, p Probe) (job, error) {
 	kind, err := a.deps.Kinds.Find(p.Kind)
 	if err != nil {
 		return job{}, err
@@ -60,14 +69,20 @@ func (a *Agent) buildOne(p Probe) (job, error) {
 	if _, err := policy.Config(target); err != nil {
 		return job{}, err
 	}
+	site := cmp.Or(p.Labels["site"], who.Labels["site"])
 	measured, err := p.build(kind, probes.Env{
 		Net: network, Log: a.log.With("probe", p.Name), TLS: policy.TLS,
-		Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		Rand:  rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		Agent: who.Name, Site: site,
 	})
 	if err != nil {
 		return job{}, err
 	}
-	return job{entry: p, kind: kind, pass: p.pass(kind), run: probes.Job{
+	lease, waits := measured.(leaser)
+	if !waits {
+		site = "" // it is told to nobody
+	}
+	return job{entry: p, kind: kind, site: site, pass: p.pass(kind), lease: lease, run: probes.Job{
 		Kind: p.Kind, Name: p.Name, Target: target.Text, Timeout: p.timeout(kind), Probe: yielding{measured},
 	}}, nil
 }
@@ -88,6 +103,7 @@ func (y yielding) Measure(ctx context.Context, r *probes.Recorder) error {
 // task is a probe that is being run.
 type task struct {
 	entry  Probe
+	site   string
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -116,7 +132,7 @@ func (a *Agent) measure(ctx context.Context) {
 // lock of changes.
 func (a *Agent) start(ctx context.Context, j job) {
 	ctx, cancel := context.WithCancel(ctx)
-	t := &task{entry: j.entry, cancel: cancel, done: make(chan struct{})}
+	t := &task{entry: j.entry, site: j.site, cancel: cancel, done: make(chan struct{})}
 	a.changes.tasks[j.entry.Name] = t
 	go func() {
 		defer close(t.done)
@@ -139,17 +155,25 @@ func (a *Agent) repeat(ctx context.Context, j job) {
 	})
 }
 
-// runOne runs a probe once, when the data plan has room and its lane is free. True says that it only pauses: for a load test,
-// or for the data plan.
+// runOne runs a probe once, when the data plan has room, its far end lets it and its lane is free. The lane is last: while a
+// load test waits for others of its site, what else is measured on the interface goes on. True says that it only pauses:
+// for a load test, or for the data plan.
 func (a *Agent) runOne(ctx context.Context, j job) (again bool) {
 	spending := a.admit(ctx, j)
 	if spending == nil {
 		return false
 	}
 	defer spending.settle()
-	held, leave, err := a.lanes.Enter(ctx, j.pass)
+	leased, giveBack, err := a.enter(ctx, j)
 	if err != nil {
-		return false // the agent or the probe is being stopped
+		a.fail(ctx, j, err)
+		return false
+	}
+	defer giveBack()
+	held, leave, err := a.lanes.Enter(leased, j.pass)
+	if err != nil {
+		a.fail(ctx, j, err) // the lease is lost, or the agent or the probe is being stopped
+		return false
 	}
 	defer leave()
 	held, stop := context.WithCancelCause(held)
@@ -164,6 +188,24 @@ func (a *Agent) runOne(ctx context.Context, j job) (again bool) {
 	})
 	spending.end()
 	return paused(held)
+}
+
+// enter waits for the lease of a probe that needs one.
+func (a *Agent) enter(ctx context.Context, j job) (held context.Context, leave func(), err error) {
+	if j.lease == nil {
+		return ctx, func() {}, nil
+	}
+	return j.lease.Enter(ctx, func(string) {}) // the log is told as well
+}
+
+// fail yields the result of a run that did not start, unless that is because it was stopped.
+func (a *Agent) fail(ctx context.Context, j job, why error) {
+	if ctx.Err() != nil {
+		return
+	}
+	failed := j.run
+	failed.Probe = probes.ProbeFunc(func(context.Context, *probes.Recorder) error { return why })
+	a.runner.Run(ctx, failed, func(r *probes.Result) { a.emit(r, j.entry) })
 }
 
 // emit hands a result on with what the agent knows of it.

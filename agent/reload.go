@@ -96,13 +96,13 @@ func fixed(old, c *Config) error {
 
 // stopChanged ends the probes that are gone or differ, all at once, and waits for them.
 func (a *Agent) stopChanged(jobs []job) {
-	keep := map[string]Probe{}
+	keep := map[string]job{}
 	for _, j := range jobs {
-		keep[j.entry.Name] = j.entry
+		keep[j.entry.Name] = j
 	}
 	var stopped []*task
 	for name, t := range a.changes.tasks {
-		if entry, ok := keep[name]; ok && reflect.DeepEqual(entry, t.entry) {
+		if j, ok := keep[name]; ok && j.site == t.site && reflect.DeepEqual(j.entry, t.entry) {
 			continue
 		}
 		t.cancel()

@@ -112,11 +112,7 @@ func (a *Agent) admit(ctx context.Context, j job) *spending {
 // refuse yields the result of a run that does not start.
 func (a *Agent) refuse(ctx context.Context, j job, why error) {
 	a.log.Info("not measuring: the data plan has no room", "probe", j.entry.Name, "reason", why)
-	refused := j.run
-	refused.Probe = probes.ProbeFunc(func(context.Context, *probes.Recorder) error {
-		return &probes.Failure{Outcome: probes.OverPlan, Err: why}
-	})
-	a.runner.Run(ctx, refused, func(r *probes.Result) { a.emit(r, j.entry) })
+	a.fail(ctx, j, &probes.Failure{Outcome: probes.OverPlan, Err: why})
 }
 
 // begin is called when the run has its lane.

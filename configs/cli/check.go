@@ -82,6 +82,7 @@ Built-in profiles: ` + strings.Join(profileNames(), ", ") + `.`,
 	f.StringVar(&flags.maxDuration, "max-duration", "", "longest time to measure (default: what the file says)")
 	f.StringVar(&flags.maxBytesText, "max-bytes", "", "most data to send and receive (default: what the file says)")
 	flags.reach.add(f)
+	flags.reach.addSite(f)
 	return cmd
 }
 

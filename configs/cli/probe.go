@@ -58,6 +58,9 @@ func newProbeKind(p *Process, kind probes.Kind) *cobra.Command {
 	}
 	addFlags(cmd.Flags(), config)
 	flags.reach.add(cmd.Flags())
+	if kind.Lane == probes.Load {
+		flags.reach.addSite(cmd.Flags())
+	}
 	cmd.Flags().BoolVar(&flags.asJSON, "json", false, "print one JSON object instead of text")
 	return cmd
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -53,7 +54,11 @@ func (s *progress) draw(r *probes.Result, elapsed time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.drawn = true
-	fmt.Fprintf(s.p.Stderr, "\r\x1b[K%s %s  %s  %s", s.job.Kind, s.job.Target, elapsed.Truncate(100*time.Millisecond), headline(r))
+	line := headline(r)
+	if state := r.Info["lease"]; strings.HasPrefix(state, "waiting") {
+		line = state + " of the load tests at the far end"
+	}
+	fmt.Fprintf(s.p.Stderr, "\r\x1b[K%s %s  %s  %s", s.job.Kind, s.job.Target, elapsed.Truncate(100*time.Millisecond), line)
 }
 
 // clear takes the line away so that something else can be printed.

@@ -21,6 +21,12 @@ type reachFlags struct {
 	dns                   []string
 	pin, caFile           string
 	insecure              bool
+	site                  string
+}
+
+// addSite is for commands that load the link.
+func (f *reachFlags) addSite(flags *pflag.FlagSet) {
+	flags.StringVar(&f.site, "site", "", "site to which this link belongs: a reflector lets one load test of a site run at a time (default: the address it sees)")
 }
 
 func (f *reachFlags) add(flags *pflag.FlagSet) {
@@ -43,7 +49,7 @@ func (f *reachFlags) env(p *Process, kind probes.Kind, log *slog.Logger) (probes
 	if err != nil {
 		return probes.Env{}, err
 	}
-	return probes.Env{Net: network, Log: log, Rand: newRand(), TLS: policy.TLS}, nil
+	return probes.Env{Net: network, Log: log, Rand: newRand(), TLS: policy.TLS, Agent: hostName(), Site: f.site}, nil
 }
 
 // policy says why a far end is trusted. What is wrong with the flags themselves shows at once.

@@ -48,6 +48,7 @@ the exit code is 1 if something was measured before, and 4 if nothing was.`,
 	cmd.Flags().BoolVar(&flags.asJSON, "json", false, "print one JSON object instead of the report card")
 	cmd.Flags().StringVar(&flags.htmlFile, "report", "", "write the report with charts to this file, one page of HTML that needs nothing else")
 	flags.reach.add(cmd.Flags())
+	flags.reach.addSite(cmd.Flags())
 	cmd.Flags().Uint16Var(&flags.stamp, "stamp-port", 0, "the reflector's STAMP port, where it is not 8620")
 	cmd.Flags().Uint16Var(&flags.stream, "stream-port", 0, "the reflector's plain TCP port, where it is not 8620")
 	cmd.Flags().Uint16Var(&flags.tls, "tls-port", 0, "the reflector's QUIC port, where it is not 8443")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"time"
 
@@ -100,8 +101,10 @@ func (g *Gate) request(ctx context.Context, told func(string)) (*Request, error)
 	}
 	r := &Request{Net: g.Env.Net, Address: netip.AddrPortFrom(addresses[0], port).String(), Ask: g.Ask, Wait: g.Terms.LeaseWait}
 	r.Ask.Site, r.Ask.Agent = g.Env.Site, g.Env.Agent
+	level := slog.LevelInfo
 	r.Told = func(position int) {
-		g.Env.Log.Info("waiting for a lease: other load tests are running", "target", g.Target.Text, "position", position)
+		g.Env.Log.Log(ctx, level, "waiting for a lease: other load tests are running", "target", g.Target.Text, "position", position)
+		level = slog.LevelDebug // that it waits is news once
 		told(fmt.Sprintf("waiting: position %d", position))
 	}
 	return r, nil
