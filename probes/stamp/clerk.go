@@ -20,7 +20,8 @@ type clerk struct {
 	losses        losses
 	interruptions interruptions
 	previous      *delay // of the last packet of the window before, if it was answered
-	epoch         int64  // of the window before
+	clocks        clockHistory
+	epoch         int64 // of the window before
 
 	sent, received uint64 // of all windows
 
@@ -88,7 +89,7 @@ func (k *clerk) take(w *window, follower neighbour, settled time.Duration, over 
 	reorderedUp := k.losses.decide(w, follower, settled)
 	list, last := w.delays(k.previous)
 	if w.epoch != k.epoch {
-		k.previous = nil
+		k.previous, k.clocks = nil, clockHistory{}
 		if len(list) > 0 {
 			list[0].next = false
 		}
@@ -186,11 +187,14 @@ func (k *clerk) delaying(list []delay, ours, theirs errorEstimate) *offset {
 		return nil
 	}
 	observeInterpacket(k.rec, list, k.previous)
-	o := estimateOffset(list)
-	if o.trust(ours, theirs) {
+	o := k.clocks.estimate(list)
+	switch {
+	case o.trust(ours, theirs):
 		k.rec.Note("clocks", "synchronised")
-	} else {
-		k.rec.Note("clocks", "offset estimated from the shortest round trip")
+	case o.bound == forever:
+		k.rec.Note("clocks", "offset not known: one of the clocks was set meanwhile")
+	default:
+		k.rec.Note("clocks", "offset estimated from the shortest delays")
 	}
 	o.level(list)
 	observeVariation(k.rec, list)

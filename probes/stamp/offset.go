@@ -11,36 +11,26 @@ type offset struct {
 	value time.Duration
 	at    time.Duration
 	drift float64       // seconds per second; 0 unless it is certain
-	bound time.Duration // of the error of value
-}
-
-// estimateOffset takes the offset from the exchange with the shortest round trip, where the least can be hidden: the
-// true offset is within half of that round trip of the value (as RFC 5905 section 8 reckons), whatever share of it each
-// direction had.
-func estimateOffset(list []delay) offset {
-	best := list[0]
-	for _, d := range list {
-		if d.rtt < best.rtt {
-			best = d
-		}
-	}
-	return offset{value: (best.up - best.down) / 2, at: best.sent, bound: (best.rtt + 1) / 2, drift: certainDrift(list, best.rtt)}
+	bound time.Duration // of the error of value, drift included, at any moment of the window; forever when nothing is known
 }
 
 // certainDrift compares the offset at the beginning with that at the end, each from the shortest round trip in its third
-// of the window. What those round trips had above the shortest of all may sit in either direction and shift the offset
-// by half; only a difference beyond that is drift, and on links without drift the result is exactly 0.
-func certainDrift(list []delay, floor time.Duration) float64 {
-	third := (list[len(list)-1].sent - list[0].sent) / 3
+// of the time. What those round trips had above the shortest of all may sit in either direction and shift the offset by
+// half; only a difference beyond that is drift, and on links without drift the result is exactly 0.
+func certainDrift(pieces []clockPiece) float64 {
+	begin, end := pieces[0].best, pieces[len(pieces)-1].best
+	third := (end.sent - begin.sent) / 3
 	if third == 0 {
 		return 0
 	}
-	first, last := list[0], list[len(list)-1]
-	for _, d := range list {
-		if d.sent-list[0].sent <= third && d.rtt < first.rtt {
+	first, last, floor := begin, end, begin.rtt
+	for i := range pieces {
+		d := pieces[i].best
+		floor = min(floor, d.rtt)
+		if d.sent-begin.sent <= third && d.rtt < first.rtt {
 			first = d
 		}
-		if list[len(list)-1].sent-d.sent <= third && d.rtt < last.rtt {
+		if end.sent-d.sent <= third && d.rtt < last.rtt {
 			last = d
 		}
 	}
@@ -99,5 +89,7 @@ func (o offset) observeOneWay(rec *probes.Recorder, list []delay) {
 	if published {
 		rec.Set(probes.OWDErrorBound, probes.Both, o.bound.Seconds())
 	}
-	rec.Set(probes.ClockOffset, probes.Both, o.value.Seconds())
+	if o.bound < forever {
+		rec.Set(probes.ClockOffset, probes.Both, o.value.Seconds())
+	}
 }
