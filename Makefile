@@ -79,6 +79,10 @@ bench-gate: ## measure false alarms and power of nrprobe check and write the tab
 	awk -v tables=dist/gate.md '/^<!-- gate -->/ {print; while ((getline line < tables) > 0) print line; skip = 1} \
 	  /^<!-- \/gate -->/ {skip = 0} !skip' README.md > dist/README.md && mv dist/README.md README.md
 
+.PHONY: test-gate
+test-gate: ## hold nrprobe check to its error rates in some hundred runs; bench-gate measures them
+	NRPROBE_GATE_RUNS=200 go test -count=1 -run TestGateKeepsItsErrorRates ./probes/budget/
+
 .PHONY: lint
 lint: $(GOLANGCI) ## vet, lint, formatting
 	go vet ./...

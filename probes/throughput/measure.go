@@ -19,19 +19,21 @@ type meter struct {
 
 	mu       sync.Mutex
 	samples  series
+	settling settling
 	recorded int64 // bytes that the recorder has been told of
 	rtts     []time.Duration
 	sender   *load.State // the latest
 }
 
 // add takes down the receiver's count at one moment. What is not later than the sample before is left out; what follows it
-// closely, as the last count does, takes its place, because a rate over next to no time is noise.
+// closely, as the last count does, takes its place, because a rate over next to no time is noise. Behind the moment at which
+// all was there that was agreed on, nothing is measured any more: the other direction may still be at it.
 func (m *meter) add(s sample) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := len(m.samples)
 	switch {
-	case s.at <= m.samples.before(n).at:
+	case s.at <= m.samples.before(n).at || m.counter.IsFull() && s.bytes == m.samples.before(n).bytes:
 	case n > 0 && s.at-m.samples.before(n-1).at < m.interval*3/2:
 		m.samples[n-1] = s
 	default:
@@ -56,7 +58,6 @@ type measurement struct {
 	address string                  // of the far end, for errors
 	start   time.Time
 	meters  []*meter
-	looks   looks
 	// sample is called each interval before the meters are looked at, and reads what is counted on this side.
 	sample func(at time.Duration)
 }
@@ -133,7 +134,7 @@ func (m *measurement) watch(ctx context.Context) (why string, err error) {
 		switch now := m.total(); {
 		case full.done():
 			return m.limitName(), nil
-		case m.looks.enough(m.settled()):
+		case m.settled():
 			m.rec.Flag(probes.StoppedEarly)
 			return bySettled, nil
 		case now > moved:
@@ -202,19 +203,20 @@ func (m *meter) recordBytes(rec *probes.Recorder) {
 	m.recorded = total
 }
 
+// settled says whether the rates of all directions have. One that has carried all it may will not change any more.
 func (m *measurement) settled() bool {
 	if m.config.Settle == 0 {
 		return false
 	}
+	rule := settleRule{tolerance: m.config.Settle, confidence: m.config.Confidence, whole: m.config.Duration}
+	all := true
 	for _, x := range m.meters {
 		x.mu.Lock()
-		yes := x.samples.settled(m.skip(x.samples), m.config.Settle, m.config.Confidence)
+		yes := x.counter.IsFull() || x.settling.look(rule, x.samples, m.skip(x.samples))
 		x.mu.Unlock()
-		if !yes {
-			return false
-		}
+		all = all && yes
 	}
-	return true
+	return all
 }
 
 // skip is how many samples at the start are left out.

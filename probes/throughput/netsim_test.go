@@ -23,6 +23,7 @@ type world struct {
 	t        *testing.T
 	net      *netsim.Network
 	edge     *netsim.Host
+	far      *netsim.Host
 	server   *server
 	handlers atomic.Int32 // connections being served
 	kill     context.CancelFunc
@@ -34,11 +35,11 @@ func newWorld(t *testing.T, link netsim.Profile, limits Limits, protocols ...str
 	t.Helper()
 	w := &world{t: t, net: netsim.New(1), server: newServer(limits, slog.New(slog.DiscardHandler))}
 	w.edge = w.net.Host("edge", "10.0.0.1")
-	far := w.net.Host(probetest.FarName, probetest.FarAddress4)
-	w.net.Connect(w.edge, far, link, link)
+	w.far = w.net.Host(probetest.FarName, probetest.FarAddress4)
+	w.net.Connect(w.edge, w.far, link, link)
 	var ctx context.Context
 	ctx, w.kill = context.WithCancel(context.Background())
-	l, err := far.Listen(ctx, "tcp", ":8620")
+	l, err := w.far.Listen(ctx, "tcp", ":8620")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func newWorld(t *testing.T, link netsim.Profile, limits Limits, protocols ...str
 		protocols = []string{ALPNLoad, farend.ALPNPerf}
 	}
 	w.serving.Go(func() {
-		if err := serveQUIC(ctx, far, w.server.service(), protocols...); err != nil {
+		if err := serveQUIC(ctx, w.far, w.server.service(), protocols...); err != nil {
 			t.Error(err)
 		}
 	})

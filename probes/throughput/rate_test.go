@@ -2,7 +2,6 @@ package throughput
 
 import (
 	"math"
-	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -62,55 +61,6 @@ func TestMeanLeavesOutTheRamp(t *testing.T) {
 	}
 	if got := s.warm(time.Minute); got != len(s)-1 {
 		t.Errorf("a warm-up longer than the series holds %d samples, want all but one", got)
-	}
-}
-
-// The quantiles are those of any table of Student's distribution.
-func TestStudentQuantile(t *testing.T) {
-	for p, want := range map[float64]float64{0.95: 1.8331, 0.975: 2.2622, 0.995: 3.2498} {
-		if got := studentQuantile(p, 9); math.Abs(got-want) > 0.003*want {
-			t.Errorf("quantile %v with 9 degrees of freedom: %v, want %v", p, got, want)
-		}
-	}
-}
-
-func TestSettled(t *testing.T) {
-	steady := seriesOf(repeat(19, 1e6)...)
-	if steady.settled(0, 0.05, 0.95) {
-		t.Error("settled after 1.9 s: batches would be shorter than 200 ms")
-	}
-	if steady = seriesOf(repeat(20, 1e6)...); !steady.settled(0, 0.05, 0.95) {
-		t.Error("a perfectly steady rate has not settled after 2 s")
-	}
-	if nothing := seriesOf(repeat(50, 0)...); nothing.settled(0, 0.05, 0.95) {
-		t.Error("settled though nothing arrived")
-	}
-	if growing := append(repeat(25, 1e6), repeat(25, 2e6)...); seriesOf(growing...).settled(0, 0.05, 0.95) {
-		t.Error("settled though the rate doubled half way")
-	}
-}
-
-// TestSettledCovers draws noisy rates and asks how often the mean at the moment of stopping is within the tolerance of the
-// true one.
-func TestSettledCovers(t *testing.T) {
-	const runs, tolerance = 1000, 0.05
-	random := rand.New(rand.NewPCG(7, 7))
-	within := 0
-	for range runs {
-		var s series
-		var l looks
-		total, noise := 0.0, 0.0
-		for i := 0; i < 300 && !l.enough(s.settled(0, tolerance, 0.95)); i++ {
-			noise = 0.5*noise + 0.15*random.NormFloat64() // neighbouring intervals depend on each other
-			total += max(0, 1e6*(1+noise)) / 10
-			s = append(s, sample{at: time.Duration(i+1) * 100 * time.Millisecond, bytes: int64(total)})
-		}
-		if math.Abs(s.mean(0)-1e6) <= tolerance*1e6 {
-			within++
-		}
-	}
-	if share := float64(within) / runs; share < 0.9 {
-		t.Errorf("in %.1f %% of the runs the mean is within the tolerance, want 90 %%", 100*share)
 	}
 }
 
