@@ -63,6 +63,9 @@ func TestSurveyLine(t *testing.T) {
 		"[####····] 15/30 s  both ways      ↓ 344 Mbit/s  ↑ 49.6 Mbit/s  49.2ms": {
 			Label: "both ways", Planned: 30 * time.Second, Elapsed: 15 * time.Second, Down: 43e6, Up: 6.2e6, Latency: 49200 * time.Microsecond,
 		},
+		"[#·······]  5/30 s  waiting for other load tests: position 2": {
+			Label: "idle", Planned: 30 * time.Second, Elapsed: 5 * time.Second, Waiting: "position 2", Latency: time.Millisecond,
+		},
 		"[########] 40/30 s  QUIC upload    ↑ 49.6 Mbit/s": {Label: "QUIC upload", Planned: 30 * time.Second, Elapsed: 40 * time.Second, Up: 6.2e6},
 	} {
 		got := surveyLine(s)

@@ -34,6 +34,8 @@ Uses as much data as the link carries in some 20 s: on a data plan, set --max-by
 
 ` + survey.Definitions + `
 
+Load tests of one site run one after the other: while another one runs, this one waits for two minutes at most.
+
 Ctrl-C ends it early; what was measured until then is printed, and the exit code is 130. When the far end is gone
 the exit code is 1 if something was measured before, and 4 if nothing was.`,
 		Example: `  nrprobe test reflector.example
@@ -140,7 +142,7 @@ func reportError(r *survey.Report, asJSON bool) error {
 		return nil
 	case r.Outcome == probes.Canceled:
 		e.code = exitInterrupted
-	case !r.Reached():
+	case !r.Reached() && r.Outcome != probes.Busy:
 		e.code = exitUnreachable
 	}
 	if asJSON {
@@ -191,7 +193,11 @@ func surveyLine(s survey.Status) string {
 		share = min(1, s.Elapsed.Seconds()/s.Planned.Seconds())
 	}
 	full := int(share * width)
-	line := fmt.Sprintf("[%s%s] %2.0f/%.0f s  %-13s", strings.Repeat("#", full), strings.Repeat("·", width-full), s.Elapsed.Seconds(), s.Planned.Seconds(), s.Label)
+	line := fmt.Sprintf("[%s%s] %2.0f/%.0f s  ", strings.Repeat("#", full), strings.Repeat("·", width-full), s.Elapsed.Seconds(), s.Planned.Seconds())
+	if s.Waiting != "" {
+		return line + "waiting for other load tests: " + s.Waiting
+	}
+	line += fmt.Sprintf("%-13s", s.Label)
 	if s.Down > 0 {
 		line += "  ↓ " + person(s.Down, probes.BytesPerSecond)
 	}

@@ -13,6 +13,8 @@ type Status struct {
 	// Label names the phase that runs, number Phase of Phases, counted from 1.
 	Label         string
 	Phase, Phases int
+	// Waiting says where the survey stands in the far end's queue of load tests: "position 2". "" while it measures.
+	Waiting string
 	// Elapsed is the time since the start, Planned about how long all of it takes.
 	Elapsed, Planned time.Duration
 	// Down and Up are the rates now, in bytes per second; 0 while nothing is loaded.

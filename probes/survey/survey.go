@@ -2,6 +2,8 @@
 // link, then the rates down, up and both ways at once with latency beside each, QUIC against TCP, and how long
 // connections take; and it makes a report of it: a card for the terminal, an object for machines, a page with charts.
 //
+// Behind the warm-up it asks the far end for a lease, so that no other load test of the site runs meanwhile.
+//
 //	warm-up ─> idle latency ─> handshakes ─> load down ─> up ─> both ─> QUIC down ─> QUIC up
 //	                                          └─────── latency beside each ───────┘
 //
@@ -53,6 +55,7 @@ type Survey struct {
 	budget *budget
 	start  time.Time
 	report *Report
+	tenure tenure
 
 	latency string // the kind that latency is measured with
 
@@ -89,15 +92,23 @@ var errDone = errors.New("the load has ended")
 func (s *Survey) Run(ctx context.Context) *Report {
 	s.start = time.Now()
 	s.report = newReport(s)
+	defer s.release()
 	for i, p := range s.plan {
+		held, ok := ctx, true
+		if p.name != warmUp {
+			held, ok = s.hold(ctx)
+		}
+		if !ok {
+			break
+		}
 		s.enter(i, p)
-		done := s.run(ctx, p)
+		done := s.run(held, p)
 		s.report.Phases = append(s.report.Phases, done)
 		if ctx.Err() != nil {
 			s.report.end(probes.Canceled, "interrupted during "+p.label)
 			break
 		}
-		if (done.failed() || done.silent()) && !s.goOn(ctx, p, done) {
+		if (done.failed() || done.silent() || s.lost() != nil) && !s.goOn(ctx, p, done) {
 			break
 		}
 		if p.load != nil && i < len(s.plan)-1 {
@@ -122,6 +133,9 @@ func (s *Survey) goOn(ctx context.Context, p phase, done Phase) bool {
 	case alive.Outcome != probes.OK:
 		s.report.end(alive.Outcome, fmt.Sprintf("%s stopped answering during %s: %s", s.config.Host, p.label, alive.Error))
 		return false
+	case s.lost() != nil:
+		s.report.end(probes.Classify(s.lost()), fmt.Sprintf("%s: %s", p.label, s.lost()))
+		return true // with another lease
 	case !done.failed():
 		return true // an outage that is over, or a reply that was lost
 	case p.name == warmUp:

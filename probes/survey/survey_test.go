@@ -27,6 +27,7 @@ type world struct {
 	far  *netsim.Host
 	env  probes.Env
 	kill func() // ends the reflector
+	book *lease.Book
 }
 
 // mbit20 is a link of 20 Mbit/s, 20 ms of round trip, and a queue of 50 ms.
@@ -46,7 +47,8 @@ func newWorld(t *testing.T, up, downLink netsim.Profile, change func(*reflector.
 		change(&config)
 	}
 	log := slog.New(slog.DiscardHandler)
-	r, err := reflector.New(config, w.far, log, all.FarEnds(log, lease.NewBook(config.Leases, log))...)
+	w.book = lease.NewBook(config.Leases, log)
+	r, err := reflector.New(config, w.far, log, all.FarEnds(log, w.book)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +81,9 @@ func (w *world) survey(ctx context.Context, c Config) *Report {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	before := w.edge.Sockets()
 	r := s.Run(ctx)
-	if n := w.edge.Sockets(); n > 0 {
+	if n := w.edge.Sockets() - before; n > 0 {
 		w.t.Errorf("%d sockets are left open", n)
 	}
 	return r
