@@ -6,6 +6,7 @@ import (
 
 	"github.com/nrprobe/nrprobe/configs/unit"
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/lease"
 )
 
 // Config is what one run does. The zero value is not usable: take the one that Kind().NewConfig returns.
@@ -20,10 +21,12 @@ type Config struct {
 	Rate              unit.Rate     `yaml:"rate" help:"rate of each UDP stream; 0 is as fast as it goes"`
 	Size              int           `yaml:"size" help:"bytes of a UDP datagram, above IP and UDP" min:"16" max:"65507"`
 	CongestionControl string        `yaml:"congestion_control" help:"TCP congestion control of the sender, as its kernel names it; the kernel's default when empty (Linux)"`
+	LeasePort         uint16        `yaml:"lease_port" help:"plain TCP port of the nrprobe reflector that serves iperf3, as in 8620, to have a lease from it first; 0 asks for none"`
+	LeaseWait         time.Duration `yaml:"lease_wait" help:"how long to wait for the lease while other load tests of the site run; 0 does not wait" min:"0s" max:"1h"`
 }
 
 func defaults() Config {
-	return Config{Transport: "tcp", Direction: "down", Streams: 1, Duration: 10 * time.Second, Rate: 1e6 / 8, Size: udpBlock}
+	return Config{Transport: "tcp", Direction: "down", Streams: 1, Duration: 10 * time.Second, Rate: 1e6 / 8, Size: udpBlock, LeaseWait: lease.DefaultTerms().LeaseWait}
 }
 
 // stepLimit is how long each step beside the transfer may take: connecting, opening all streams, exchanging results. It is
@@ -31,7 +34,15 @@ func defaults() Config {
 const stepLimit = 5 * time.Second
 
 // Timeout implements probes.Config.
-func (c *Config) Timeout() time.Duration { return c.Omit + c.Duration + 5*stepLimit }
+func (c *Config) Timeout() time.Duration {
+	if c.LeasePort != 0 {
+		return c.LeaseWait + c.runTime()
+	}
+	return c.runTime()
+}
+
+// runTime is how long a run may take once it may begin.
+func (c *Config) runTime() time.Duration { return c.Omit + c.Duration + 5*stepLimit }
 
 func (c *Config) ways() []probes.Direction {
 	switch c.Direction {
@@ -80,7 +91,20 @@ outcome "busy".`,
 			probes.PacketsSent, probes.PacketsReceived, probes.PacketsLost, probes.PacketsReordered, probes.PacketsRefused, probes.LossRatio, probes.Jitter,
 			probes.ConnectTime, probes.TransportRTT, probes.TransportMinRTT, probes.CongestionWindow,
 		},
-	}, defaults, build)
+	}, defaults, buildGuarded)
+}
+
+// buildGuarded makes a probe that asks for a lease first, where the server is known to be a reflector.
+func buildGuarded(c Config, env probes.Env, target probes.Target) (probes.Probe, error) {
+	p, err := build(c, env, target)
+	if err != nil || c.LeasePort == 0 {
+		return p, err
+	}
+	ask := lease.Ask{Kind: "iperf3", Bytes: int64(c.WorstCase()), Duration: c.runTime()}
+	if c.Transport == "udp" {
+		ask.Rate = float64(c.Rate) * float64(c.Streams*len(c.ways()))
+	}
+	return lease.Guard(p, lease.Gate{Env: env, Target: target, Terms: lease.Terms{LeaseWait: c.LeaseWait, LeasePort: c.LeasePort}, Ask: ask}), nil
 }
 
 func build(c Config, env probes.Env, target probes.Target) (probes.Probe, error) {

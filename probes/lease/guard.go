@@ -48,8 +48,8 @@ func (g *Gate) Measure(ctx context.Context, rec *probes.Recorder, measure func(c
 	defer leave()
 	of(held).note(rec)
 	err = measure(held)
-	if err != nil && ctx.Err() == nil && held.Err() != nil {
-		return context.Cause(held)
+	if lost := of(held).lost(); err != nil && lost != nil && context.Cause(held) == lost {
+		return lost // whatever it led to
 	}
 	return err
 }
@@ -134,6 +134,14 @@ func (h *holding) enter(ctx context.Context) (held context.Context, leave func()
 		h.lease.Release()
 		end(nil)
 	}, nil
+}
+
+// lost is why the lease was lost; nil while it is not.
+func (h *holding) lost() error {
+	if h.lease == nil {
+		return nil
+	}
+	return context.Cause(h.lease.Lost())
 }
 
 // note says what there was.
