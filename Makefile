@@ -41,6 +41,7 @@ test-net: build ## run both sides in two network namespaces joined by a veth pai
 test-integration: build $(INFLUXD) $(PROMETHEUS) $(JUNIT) ## test against a real InfluxDB and Prometheus and other people's JUnit parsers
 	NRPROBE_BINARY=$(CURDIR)/nrprobe NRPROBE_INFLUXD=$(INFLUXD) NRPROBE_PROMETHEUS=$(PROMETHEUS) NRPROBE_JUNIT_PARSERS=$(JUNIT) \
 	go test -count=1 -tags integration -timeout 15m ./configs/e2e/
+	mkdir -p dist && go test -count=1 -artifacts -outputdir $(CURDIR)/dist -run TestPageInABrowser ./probes/survey/
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (30s)

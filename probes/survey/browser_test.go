@@ -2,6 +2,7 @@ package survey
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,7 +41,9 @@ func TestPageInABrowser(t *testing.T) {
 	if err := chromedp.Do(ctx); err != nil { // the first one starts the browser, without a deadline
 		t.Fatal(err)
 	}
-	for name, width := range map[string]int64{"wide": 1100, "narrow": 400} {
+	// That the system is dark is pretended by a script from outside: the page itself has none.
+	const night = `[...document.styleSheets[0].cssRules].filter(r => r.media?.mediaText.includes("dark")).map(r => r.media.mediaText = "all").length`
+	for name, width := range map[string]int64{"wide": 1100, "narrow": 400, "dark": 1100} {
 		if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 900), chromedp.Navigate("file://"+file)); err != nil {
 			t.Fatal(err)
 		}
@@ -57,11 +60,27 @@ func TestPageInABrowser(t *testing.T) {
 		if drawn < 12 {
 			t.Errorf("%s: %d lines are drawn in the charts", name, drawn)
 		}
+		if name == "dark" {
+			if n := see(ctx, t, chromedp.Evaluate[int](night)); n != 1 {
+				t.Errorf("%d sets of dark colours", n)
+			}
+			for what, selector := range map[string]string{"page": "body", "card": "section"} {
+				colour := see(ctx, t, chromedp.Evaluate[string](`getComputedStyle(document.querySelector("`+selector+`")).backgroundColor`))
+				if r, g, b := 0, 0, 0; !scan(colour, &r, &g, &b) || r+g+b > 150 {
+					t.Errorf("%s: the %s is %s", name, what, colour)
+				}
+			}
+		}
 		picture := see(ctx, t, chromedp.FullScreenshot(100))
 		if err := os.WriteFile(filepath.Join(t.ArtifactDir(), name+".png"), picture, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+func scan(colour string, r, g, b *int) bool {
+	_, err := fmt.Sscanf(colour, "rgb(%d, %d, %d)", r, g, b)
+	return err == nil
 }
 
 // see runs one action against a deadline.

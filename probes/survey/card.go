@@ -65,7 +65,7 @@ func (r *Report) rateTable() table {
 			if !ok {
 				continue
 			}
-			label, low, limit := p.Label, none, heldUp(x.Info["limited_by_"+way.String()])
+			label, low, limit := p.Label, none, limitOf(x, way)
 			if name == both {
 				label += ", " + way.String()
 			}

@@ -76,7 +76,7 @@ func (f *frame) axes(xs, ys []tick, xName, yName string) {
 		f.draw("text", html.EscapeString(t.text), "x", x, "y", f.height-f.bottom+18, "text-anchor", "middle")
 	}
 	f.draw("line", "", "class", "axis", "x1", f.left, "x2", f.width-f.right, "y1", f.height-f.bottom, "y2", f.height-f.bottom)
-	f.draw("text", html.EscapeString(yName), "class", "unit", "x", f.left-8, "y", f.top-8, "text-anchor", "end")
+	f.draw("text", html.EscapeString(yName), "class", "unit", "x", f.left-8, "y", f.top-20, "text-anchor", "end") // above the names of the phases
 	f.draw("text", html.EscapeString(xName), "class", "unit", "x", f.width-f.right, "y", f.height-f.bottom+34, "text-anchor", "end")
 }
 

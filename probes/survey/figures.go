@@ -28,6 +28,8 @@ RPM, round trips per minute, is 60 s divided by the median round trip of single 
 responsiveness of draft-ietf-ippm-responsiveness, which also counts connection set-up, TLS and HTTP, averages
 over the fastest 95 % and comes out lower: compare RPM with RPM of this command only.
 Rates are what the receiver counted above transport headers, without the ramp; 1 Mbit/s is 1,000,000 bit/s.
+A rate is limited by what the sender's kernel says held it back for longest, or for QUIC, by the path where the
+sender moved at least half of its congestion window each round trip, and by the sending program where it did not.
 Lost and longest gap are of single packets sent every 10 ms; a gap is the time between two that arrived, less 10 ms.`
 
 // letter is the grade for an added delay in seconds.
@@ -179,6 +181,21 @@ func (r *Report) rate(name string, way probes.Direction) (float64, bool) {
 	}
 	v, ok := p.load().Values[probes.Goodput.ValueName(way, "")]
 	return v, ok
+}
+
+// limitOf says what kept a load in one direction from being faster. Of TCP its sender's kernel tells. QUIC's congestion
+// window grows only while it is what holds data back, so that a sender that moves much less than a window each round trip
+// had nothing to send in time.
+func limitOf(x *probes.Result, way probes.Direction) string {
+	window, rtt := x.Values[probes.CongestionWindow.ValueName(probes.Both, "")], x.Values[probes.TransportRTT.ValueName(probes.Both, "")]
+	switch word := x.Info["limited_by_"+way.String()]; {
+	case word != "" || x.Info["quic_version"] == "" || window <= 0 || rtt <= 0:
+		return heldUp(word)
+	case x.Values[probes.Goodput.ValueName(way, "")] < window/rtt/2:
+		return heldUp("application")
+	default:
+		return heldUp("congestion_window")
+	}
 }
 
 // rpm is round trips per minute.

@@ -121,7 +121,8 @@ func sample() *Report {
 	trace(add(up, "upload", 12, 17, latencySample(0.312), loadSample(6.2e6, probes.Up)), probes.Up)
 	trace(add(both, "both ways", 17, 22, latencySample(0.35), loadSample(5.9e6, probes.Up, probes.Down)), probes.Down)
 	quic := add(quicDown, "QUIC download", 22, 25, latencySample(0.044), loadSample(39e6, probes.Down))
-	quic.load().Info = map[string]string{"ended_by": "max_bytes"}
+	quic.load().Info = map[string]string{"ended_by": "max_bytes", "quic_version": "v1"}
+	quic.load().Values["congestion_window_bytes"], quic.load().Values["transport_rtt_seconds"] = 2e6, 0.044 // 45 MB/s
 	trace(quic, probes.Down)
 	broken := loadSample(1e6)
 	broken.Outcome, broken.Error, broken.Quality = probes.Timeout, "nothing has arrived for 5s", probes.Partial
@@ -255,6 +256,22 @@ func TestGrades(t *testing.T) {
 	}
 	if !worse("F", "A+") || worse("A+", "A") || !worse("A", "") {
 		t.Error("the order of grades")
+	}
+}
+
+// TestQUICIsLimitedBy the path when its window is used, and by the program when it is not.
+func TestQUICIsLimitedBy(t *testing.T) {
+	for want, rate := range map[string]float64{"the path": 26e6, "the sending program": 24e6} {
+		x := loadSample(rate, probes.Up)
+		x.Info = map[string]string{"quic_version": "v1"}
+		x.Values["congestion_window_bytes"], x.Values["transport_rtt_seconds"] = 1e6, 0.02
+		if got := limitOf(x, probes.Up); got != want {
+			t.Errorf("%v bytes/s of 50 MB/s: limited by %s, want %s", rate, got, want)
+		}
+		x.Values["transport_rtt_seconds"] = 0
+		if got := limitOf(x, probes.Up); got != "not told" {
+			t.Errorf("without a round trip: limited by %s", got)
+		}
 	}
 }
 
