@@ -27,7 +27,7 @@ type Config struct {
 	ECN      string        `yaml:"ecn" help:"explicit congestion notification of the packets; counts marks of congestion" oneof:"not-ect,ect0,ect1"`
 	Stamps   string        `yaml:"stamps" help:"where packets are stamped: kernel leaves the queues of both hosts out, user counts them as an application feels them" oneof:"kernel,user"`
 	TLVs     bool          `yaml:"extensions" help:"ask the reflector for more by RFC 8972 extensions"`
-	Trace    string        `yaml:"trace" help:"CSV file to write one line per packet to, anew with each run"`
+	Trace    string        `yaml:"trace" help:"file to write each packet to, anew with each run: a capture for Wireshark where the name ends in .pcapng, else a line of CSV"`
 	Peer     string        `yaml:"plain_peer" help:"what to do when the reflector lacks RFC 8972 (SSID zero)" oneof:"continue,stop"`
 }
 

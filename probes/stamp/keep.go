@@ -143,6 +143,7 @@ func (m *measurement) redial(ctx context.Context, must bool) {
 func (m *measurement) connect(conn net.Conn) error {
 	local := addrPort(conn.LocalAddr()).Addr()
 	m.watch.over(local)
+	m.capture.ends(addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr()))
 	if m.config.Stamps == stampsUser {
 		return m.line.replace(newPlainLink(conn, m.clock), local)
 	}

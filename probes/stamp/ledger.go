@@ -15,6 +15,8 @@ const lateLimit = 60 * time.Second
 type ledger struct {
 	timeout   time.Duration // without a reply for longer, a packet is given up
 	tolerance time.Duration // a packet that leaves later than planned by more is behind schedule
+	// departed is told the true departures of packets, one at a time, and must not come back to the ledger; it may be nil.
+	departed func(seq uint32, at time.Duration)
 
 	mu       sync.Mutex
 	windows  []*window // those not taken out yet, oldest first; never empty after the first open
@@ -160,6 +162,9 @@ func (l *ledger) correct(seq uint32, at time.Duration) {
 	if _, r := l.find(full); r != nil && !r.fate.has(final) && at >= r.sent && (r.received == 0 || at <= r.received) {
 		r.sent = at
 		r.fate |= kernelT1
+		if l.departed != nil {
+			l.departed(seq, at)
+		}
 	}
 }
 

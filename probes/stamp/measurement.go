@@ -35,7 +35,9 @@ type measurement struct {
 	watch  watch
 	ledger *ledger
 	clerk  *clerk
-	wake   chan struct{} // holds one: a window may be settled
+
+	capture *capture      // nil when none is wanted
+	wake    chan struct{} // holds one: a window may be settled
 
 	template *template   // the sending goroutine's
 	shapes   []*template // likewise, of the flows of a pattern by their numbers
@@ -115,6 +117,7 @@ func (m *measurement) account(ctx context.Context) error {
 		case <-m.wake:
 		case <-alarm.C:
 		case <-tick.C:
+			m.capture.flush(m.clock.epoch() + int64(now-captureHold))
 			if m.config.Window == 0 {
 				m.clerk.progress(m.ledger.progress())
 			}
@@ -178,6 +181,7 @@ func (m *measurement) receive() {
 func (m *measurement) take(a arrived) {
 	packet := a.packet
 	m.watch.received(len(packet))
+	m.capture.received(m.clock.epoch()+int64(a.at), &a)
 	var p reply
 	if !p.parse(packet, m.sign.mode()) {
 		m.ledger.stray()

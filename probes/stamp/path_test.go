@@ -58,9 +58,10 @@ type datagram struct {
 
 // end is one side's socket: a net.Conn for the sender, a net.PacketConn for the reflector.
 type end struct {
-	inbox chan datagram
-	write func(p []byte, to net.Addr) (int, error)
-	local net.Addr
+	inbox  chan datagram
+	write  func(p []byte, to net.Addr) (int, error)
+	local  net.Addr
+	remote net.Addr // nil for several
 
 	mu       sync.Mutex
 	deadline chan struct{}
@@ -104,6 +105,7 @@ func (p *path) socket() *end {
 	}
 	port := uint16(40000 + number)
 	client := p.end(ip, port)
+	client.remote = p.server.local
 	sent := 0
 	client.write = func(b []byte, _ net.Addr) (int, error) {
 		n := sent
@@ -177,7 +179,7 @@ func (e *end) Write(b []byte) (int, error)                { return e.write(b, ni
 func (e *end) WriteTo(b []byte, to net.Addr) (int, error) { return e.write(b, to) }
 func (e *end) Close() error                               { return nil }
 func (e *end) LocalAddr() net.Addr                        { return e.local }
-func (e *end) RemoteAddr() net.Addr                       { return e.local }
+func (e *end) RemoteAddr() net.Addr                       { return e.remote }
 func (e *end) SetDeadline(time.Time) error                { return nil }
 func (e *end) SetWriteDeadline(time.Time) error           { return nil }
 

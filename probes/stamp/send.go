@@ -40,6 +40,7 @@ func (m *measurement) waitAndSend(ctx context.Context, next slot) bool {
 	}
 	epoch := m.ledger.send(now, behind, next.cold)
 	packet := template.depart(epoch + int64(now))
+	m.capture.sent(epoch+int64(now), packet)
 	link := m.line.current()
 	err := link.transmit(packet)
 	if isTurnedAway(err) {
@@ -49,6 +50,7 @@ func (m *measurement) waitAndSend(ctx context.Context, next slot) bool {
 	}
 	if err != nil {
 		m.ledger.refuse()
+		m.capture.refused()
 		m.trouble.sawRefusal(err)
 	} else if next.flow != nil {
 		m.ledger.frame(next)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
 )
@@ -41,6 +42,12 @@ func (p *sender) Measure(ctx context.Context, rec *probes.Recorder) error {
 		}
 		m.watch.readers = hostReaders()
 	}
+	if m.capture, err = openCapture(&p.config); err != nil {
+		return errors.Join(err, conn.Close(), m.waiter.close())
+	}
+	if m.capture != nil {
+		m.ledger.departed = func(seq uint32, at time.Duration) { m.capture.departed(seq, m.clock.epoch()+int64(at)) }
+	}
 	if err := m.connect(conn); err != nil {
 		return err
 	}
@@ -48,7 +55,7 @@ func (p *sender) Measure(ctx context.Context, rec *probes.Recorder) error {
 		return errors.Join(err, m.line.current().close(), m.waiter.close())
 	}
 	err = m.run(ctx)
-	closing := errors.Join(m.line.current().close(), m.waiter.close(), m.clerk.trace.close())
+	closing := errors.Join(m.line.current().close(), m.waiter.close(), m.clerk.trace.close(), m.capture.close())
 	if err == nil && p.config.Window == 0 && m.clerk.received == 0 {
 		err = m.trouble.explain(m.clerk.sent)
 	}

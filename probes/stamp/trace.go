@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 )
 
 // trace writes one line per packet into a CSV file, in the order of sending. Times are nanoseconds since 1970, T1 and T4
@@ -21,7 +22,7 @@ const traceHeader = "seq,t1_ns,t2_ns,t3_ns,t4_ns,rtt_ns,far_seq,fate\n"
 
 // openTrace begins a new file, or returns nil when none is wanted.
 func openTrace(path string) (*trace, error) {
-	if path == "" {
+	if path == "" || strings.HasSuffix(path, captureSuffix) {
 		return nil, nil
 	}
 	file, err := os.Create(path)
