@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -28,7 +29,7 @@ func Resolve(ctx context.Context, network probes.Network, r *probes.Recorder, t 
 	case err != nil && ctx.Err() != nil:
 		return netip.AddrPort{}, context.Cause(ctx)
 	case err != nil:
-		return netip.AddrPort{}, err
+		return netip.AddrPort{}, fmt.Errorf("resolving %s: %w", t.Host, err)
 	case len(addrs) == 0:
 		return netip.AddrPort{}, probes.Fail(probes.Unreachable, "name %s has no address", t.Host)
 	}
@@ -156,4 +157,32 @@ func Route(ctx context.Context, network probes.Network, to netip.AddrPort, err e
 		return routeErr
 	}
 	return errors.Join(err, c.Close())
+}
+
+// knockTime is how long Knock waits: long enough for a router far away to say that nobody is there.
+const knockTime = time.Second
+
+// Knock finds out why a UDP port is silent: its error is the kernel's ECONNREFUSED where the far host says that nobody
+// listens there (ICMP port unreachable), or that of a route that does not lead there; nil when nothing is heard within a
+// second. It sends one packet that belongs to no protocol. A socket that is not connected, such as those of QUIC, does not
+// hear of either.
+func Knock(ctx context.Context, network probes.Network, to netip.AddrPort) error {
+	ctx, cancel := context.WithTimeout(ctx, knockTime)
+	defer cancel()
+	c, err := network.Dial(ctx, "udp", to.String())
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	defer func() {
+		stop()
+		_ = c.Close() // all that it was for has been heard
+	}()
+	if _, err = c.Write([]byte{0}); err == nil {
+		_, err = c.Read(make([]byte, 1))
+	}
+	if outcome := probes.Classify(err); outcome == probes.Refused || outcome == probes.Unreachable {
+		return err
+	}
+	return nil
 }

@@ -37,6 +37,19 @@ func TestBoundToTheLoopbackInterface(t *testing.T) {
 	}
 }
 
+// TestNamesThroughTheInterface: the chosen name servers are asked through the chosen interface, and through no other.
+func TestNamesThroughTheInterface(t *testing.T) {
+	server := nameServer(t)
+	got, err := makeNetwork(t, Config{Interface: "lo", Family: "4", DNS: []string{server}}).Resolve(t.Context(), "far.example.")
+	if err != nil || len(got) != 1 || got[0].String() != "192.0.2.1" {
+		t.Errorf("through lo: %v, %v", got, err)
+	}
+	_, err = makeNetwork(t, Config{Interface: "nope0", DNS: []string{server}}).Resolve(t.Context(), "far.example.")
+	if probes.Classify(err) != probes.Unreachable || !strings.Contains(err.Error(), `there is no interface "nope0"`) {
+		t.Errorf("through an interface that is not there: %v (%s)", err, probes.Classify(err))
+	}
+}
+
 func TestOnAnotherInterface(t *testing.T) {
 	for where, bound := range map[string]string{"lo": "[::]", "127.0.0.1": "127.0.0.1", "::1": "[::1]"} {
 		other, err := makeNetwork(t, Config{Interface: "nope0"}).(probes.InterfaceNetwork).On(where)

@@ -73,7 +73,7 @@ func (n *network) Resolve(ctx context.Context, host string) ([]netip.Addr, error
 	}
 	found, err := n.resolver.LookupNetIP(ctx, "ip"+n.family(), host)
 	if err != nil {
-		return nil, n.explainLookup(host, err)
+		return nil, n.explainLookup(err)
 	}
 	addrs := found[:0]
 	for _, addr := range found {
@@ -96,12 +96,17 @@ func (n *network) Dial(ctx context.Context, netw, address string) (net.Conn, err
 	if !n.allows(to.Addr()) {
 		return nil, probes.Fail(probes.Unreachable, "dialing %s: it is not IPv%s, which alone is to be used", address, n.config.Family)
 	}
+	return n.dial(ctx, netw, to)
+}
+
+// dial connects to an address of any family.
+func (n *network) dial(ctx context.Context, netw string, to netip.AddrPort) (net.Conn, error) {
 	d := net.Dialer{}
 	d.SetMultipathTCP(false) // a probe measures the one path it was bound to
 	return attempt(n, func(b binding) (net.Conn, error) {
 		d.ControlContext = b.control
 		d.LocalAddr = b.local(netw, to.Addr())
-		c, err := d.DialContext(ctx, netw, address)
+		c, err := d.DialContext(ctx, netw, to.String())
 		if u, ok := c.(*net.UDPConn); ok {
 			enlarge(u)
 		}

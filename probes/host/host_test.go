@@ -171,6 +171,9 @@ func answer(m dnsmessage.Message) ([]byte, error) {
 	reply := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true}, Questions: m.Questions}
 	header := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 60}
 	switch {
+	case q.Name.String() == "old.example." && q.Type == dnsmessage.TypeA:
+		reply.Answers = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.AResource{A: [4]byte{192, 0, 2, 2}}}}
+	case q.Name.String() == "old.example.":
 	case q.Name.String() != "far.example.":
 		reply.RCode = dnsmessage.RCodeNameError
 	case q.Type == dnsmessage.TypeA:
@@ -183,7 +186,7 @@ func answer(m dnsmessage.Message) ([]byte, error) {
 
 func TestResolveThroughChosenServers(t *testing.T) {
 	server := nameServer(t)
-	for family, want := range map[string][]string{"4": {"192.0.2.1"}, "any": {"192.0.2.1", "2001:db8::1"}} {
+	for family, want := range map[string][]string{"4": {"192.0.2.1"}, "6": {"2001:db8::1"}, "any": {"192.0.2.1", "2001:db8::1"}} {
 		got, err := makeNetwork(t, Config{Family: family, DNS: []string{server}}).Resolve(t.Context(), "far.example.")
 		if err != nil {
 			t.Fatal(err)
@@ -197,14 +200,18 @@ func TestResolveThroughChosenServers(t *testing.T) {
 		}
 	}
 	_, err := makeNetwork(t, Config{DNS: []string{server}}).Resolve(t.Context(), "other.example.")
-	if probes.Classify(err) != probes.Unreachable || !strings.HasPrefix(err.Error(), "resolving other.example.: ") {
+	if probes.Classify(err) != probes.Unreachable || !strings.HasPrefix(err.Error(), "lookup other.example. on "+server+": no such host") {
 		t.Errorf("an unknown name: %v (%s)", err, probes.Classify(err))
+	}
+	_, err = makeNetwork(t, Config{DNS: []string{server}, Family: "6"}).Resolve(t.Context(), "old.example.")
+	if probes.Classify(err) != probes.Unreachable || !strings.HasSuffix(err.Error(), ", or no IPv6 address of it") {
+		t.Errorf("a name without an address of the family: %v (%s)", err, probes.Classify(err))
 	}
 }
 
 func TestNoServerToAsk(t *testing.T) {
 	n := &network{}
-	err := n.explainLookup("far.example", &net.DNSError{Err: "connection refused", Name: "far.example", Server: "[::1]:53"})
+	err := n.explainLookup(&net.DNSError{Err: "connection refused", Name: "far.example", Server: "[::1]:53"})
 	if !strings.Contains(err.Error(), "give one with dns, or an address as target") || probes.Classify(err) != probes.Unreachable {
 		t.Errorf("got %v", err)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // makeResolver asks the configured name servers through the interface, the next one with each attempt; without any, the
-// system's way is taken.
+// system's way is taken. The servers may be of either IP family, whichever is measured.
 func (n *network) makeResolver(servers []string) *net.Resolver {
 	if len(servers) == 0 {
 		return &net.Resolver{}
@@ -19,7 +19,11 @@ func (n *network) makeResolver(servers []string) *net.Resolver {
 	var turn atomic.Uint32
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, netw, _ string) (net.Conn, error) {
 		i := (turn.Add(1) - 1) % uint32(len(servers))
-		return n.Dial(ctx, strings.TrimRight(netw, "46"), servers[i])
+		to, err := netip.ParseAddrPort(servers[i])
+		if err != nil {
+			return nil, err
+		}
+		return n.dial(ctx, strings.TrimRight(netw, "46"), to)
 	}}
 }
 
@@ -40,11 +44,21 @@ func parseServers(texts []string) ([]string, error) {
 }
 
 // explainLookup adds the remedy where the resolver had no server to ask and fell back to the host itself, as it does on
-// Android, which has no resolv.conf.
-func (n *network) explainLookup(host string, err error) error {
+// Android, which has no resolv.conf; and that a name may well have an address, only none of the family that was chosen.
+// The error names the host already.
+func (n *network) explainLookup(err error) error {
 	dnsErr, ok := errors.AsType[*net.DNSError](err)
-	if ok && len(n.config.DNS) == 0 && (dnsErr.Server == "[::1]:53" || dnsErr.Server == "127.0.0.1:53") {
-		return fmt.Errorf("resolving %s: %w: this system names no server to ask: give one with dns, or an address as target", host, err)
+	if ok && len(n.config.DNS) > 0 {
+		asked := *dnsErr
+		asked.Server = strings.Join(n.config.DNS, ", ") // package net knows of the system's own alone
+		dnsErr, err = &asked, &asked
 	}
-	return fmt.Errorf("resolving %s: %w", host, err)
+	switch {
+	case ok && len(n.config.DNS) == 0 && (dnsErr.Server == "[::1]:53" || dnsErr.Server == "127.0.0.1:53"):
+		return fmt.Errorf("%w: this system names no server to ask: give one with dns, or an address as target", err)
+	case ok && dnsErr.IsNotFound && n.family() != "":
+		return fmt.Errorf("%w, or no IPv%s address of it", err, n.family())
+	default:
+		return err
+	}
 }

@@ -86,6 +86,9 @@ func (m *run) first(ctx context.Context) error {
 	defer cancel()
 	start := time.Now()
 	c, err := m.transport.Dial(dialing, net.UDPAddrFromAddrPort(m.to), m.tls, m.quicConfig())
+	if err != nil && ctx.Err() == nil && dialing.Err() != nil && probes.Classify(client.Knock(ctx, m.env.Net, m.to)) == probes.Refused {
+		return probes.Fail(probes.Refused, "%s turned packets away: nobody listens on UDP port %d: is nrprobe reflector running there?", m.target.Address(), m.to.Port())
+	}
 	if err != nil {
 		return m.explain(ctx, err)
 	}

@@ -1,0 +1,202 @@
+//go:build !edge
+
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/nrprobe/nrprobe/probes/all"
+	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/stamp"
+)
+
+// brief makes a run of a kind short that gets no answer.
+func brief(kind string) []string {
+	switch kind {
+	case "stamp":
+		return []string{"--count", "3", "--interval", "10ms", "--timeout", "500ms"}
+	case "icmp":
+		return []string{"--count", "1", "--timeout", "500ms"}
+	case "quic":
+		return []string{"--count", "1", "--handshake-timeout", "300ms"}
+	case "tcp", "http", "dns":
+		return []string{"--count", "1"}
+	default:
+		return nil
+	}
+}
+
+// noSuchName answers every query over UDP with NXDOMAIN.
+func noSuchName(t *testing.T) (server string) {
+	t.Helper()
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		b := make([]byte, 1500)
+		for {
+			n, from, err := pc.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			var m dnsmessage.Message
+			if err := m.Unpack(b[:n]); err != nil {
+				t.Error(err)
+				return
+			}
+			reply, err := (&dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RCode: dnsmessage.RCodeNameError}, Questions: m.Questions}).Pack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = pc.WriteTo(reply, from)
+		}
+	})
+	t.Cleanup(func() {
+		_ = pc.Close()
+		serving.Wait()
+	})
+	return pc.LocalAddr().String()
+}
+
+// closedPort is a port on which nobody listens, neither over TCP nor over UDP, as both were free a moment ago.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	for range 20 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pc, err := net.ListenPacket("udp", l.Addr().String())
+		_ = l.Close()
+		if err == nil {
+			_ = pc.Close()
+			return l.Addr().String()
+		}
+	}
+	t.Fatal("no port is free over both TCP and UDP")
+	return ""
+}
+
+// TestWhatIsWrongHasItsOwnError takes every kind through what most often goes wrong, and pins message and exit code.
+func TestWhatIsWrongHasItsOwnError(t *testing.T) {
+	server, closed := noSuchName(t), closedPort(t)
+	port := closed[strings.LastIndex(closed, ":")+1:]
+	refused := map[string]string{
+		"stamp": closed + " turned packets away: no STAMP reflector on UDP port " + port,
+		"icmp":  "target: ICMP has no ports: write 127.0.0.1",
+		"tcp":   "connecting to " + closed + ": dial tcp " + closed + ": connect: connection refused",
+		"quic":  closed + " turned packets away: nobody listens on UDP port " + port + ": is nrprobe reflector running there?",
+		"dns":   "query to " + closed + ": ",
+	}
+	for _, kind := range all.Kinds().All() {
+		probe := func(target string, more ...string) []string {
+			return append(append([]string{"probe", kind.Name, target}, brief(kind.Name)...), more...)
+		}
+		text, code := "connection refused", exitUnreachable
+		if own := refused[kind.Name]; own != "" {
+			text = own
+		}
+		if kind.Port == 0 {
+			code = exitUsage
+		}
+		for _, c := range []badInput{
+			{"wrong interface", probe("127.0.0.1", "--interface", "nope0"), exitUnreachable, `there is no interface "nope0": there are `},
+			{"unresolvable name", probe("far.example", "--dns", server), exitUnreachable, "error: resolving far.example: lookup far.example on " + server + ": no such host\n"},
+			{"name of the other family", probe("far.example", "--dns", server, "--ip-family", "6"), exitUnreachable, "no such host, or no IPv6 address of it"},
+			{"address of the other family", probe("127.0.0.1", "--ip-family", "6"), exitUnreachable, "address 127.0.0.1 is not IPv6, which alone is to be used"},
+			{"refused port", probe(closed), code, text},
+		} {
+			t.Run(kind.Name+", "+c.name, c.check)
+		}
+	}
+}
+
+// TestWrongKey takes each kind that holds its far end to a key through a wrong one.
+func TestWrongKey(t *testing.T) {
+	far := startFarEnd(t, farEnds()...)
+	key := strings.Repeat("k", 16)
+	locked := startFarEnd(t, farend.Service{Name: stamp.Name, Packets: (&stamp.Reflector{Key: []byte(key), Log: slog.New(slog.DiscardHandler)}).Serve})
+	open, keyed, quic, tls := far.Addrs().STAMP[0].String(), locked.Addrs().STAMP[0].String(), far.Addrs().QUIC[0].String(), far.Addrs().TLS[0].String()
+	pin := "has the pin " + far.Pin() + ", not " + wrongPin
+	probe := func(kind, target string, more ...string) []string {
+		return append(append([]string{"probe", kind, target}, brief(kind)...), more...)
+	}
+	for _, c := range []badInput{
+		{"stamp, too short", probe("stamp", open, "--key", "short"), exitUsage, "key has 5 bytes: STAMP needs 16 or more"},
+		{"stamp, another one", probe("stamp", keyed, "--key", strings.Repeat("x", 16)), exitUnreachable, "no STAMP reflector there, or its key is another"},
+		{"stamp, at a far end without", probe("stamp", open, "--key", key), exitFailed, "do not fit the key: set the reflector's key"},
+		{"stamp, the right one", probe("stamp", keyed, "--key", key, "--size", "112"), exitOK, ": ok in "},
+		{"quic", probe("quic", quic, "--pin", wrongPin), exitFailed, pin},
+		{"http over TLS", probe("http", tls, "--pin", wrongPin), exitFailed, pin},
+		{"http over QUIC", probe("http", quic, "--version", "3", "--pin", wrongPin), exitFailed, pin},
+		{"http, unknown authority", probe("http", tls), exitFailed, "a server that no public authority vouches for is accepted with a pin, with ca or with insecure"},
+		{"dns over HTTPS", probe("dns", tls, "--transport", "https", "--pin", wrongPin), exitFailed, pin},
+		{"throughput", probe("throughput", quic, "--transport", "quic", "--pin", wrongPin), exitFailed, pin},
+		{"responsiveness", probe("responsiveness", tls, "--pin", wrongPin), exitFailed, pin},
+	} {
+		t.Run(c.name, c.check)
+	}
+}
+
+// TestMissingCapability runs each kind as a user who may do nothing, in a network namespace as the kernel makes it: the
+// kinds that need a capability say which, and the others need none, not even to bind to an interface.
+func TestMissingCapability(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Skipf("the own program cannot be read: %v", err)
+	}
+	dir := t.TempDir()
+	program := filepath.Join(dir, "nrprobe")
+	if err := os.WriteFile(program, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range all.Kinds().All() {
+		t.Run(kind.Name, func(t *testing.T) {
+			args := append([]string{"probe", kind.Name, "127.0.0.1", "--interface", "lo"}, brief(kind.Name)...)
+			cmd := exec.CommandContext(t.Context(), program)
+			cmd.Env = []string{childArgs + "=" + strings.Join(args, "\n")}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, Unshareflags: syscall.CLONE_NEWNET}
+			out, err := cmd.CombinedOutput()
+			if cmd.ProcessState == nil {
+				t.Skipf("this host does not let a program be run so: %v", err)
+			}
+			want, code := "", exitUnreachable // the namespace's own loopback is down
+			if kind.Name == "icmp" {
+				want, code = `sysctl -w net.ipv4.ping_group_range="0 2147483647" (it counts for IPv6 too), or allow the second with the capability CAP_NET_RAW`, exitFailed
+			}
+			if got := cmd.ProcessState.ExitCode(); got != code || !strings.Contains(string(out), want) || want == "" && strings.Contains(string(out), "CAP_") {
+				t.Errorf("exit code %d, want %d and %q:\n%s", got, code, want, out)
+			}
+		})
+	}
+}
+
+// TestExamplesOfKinds: the help of each kind shows a command line that measures with it.
+func TestExamplesOfKinds(t *testing.T) {
+	for _, kind := range all.Kinds().All() {
+		stdout, stderr, code := run(t, "probe", kind.Name, "--help")
+		if code != exitOK || !strings.Contains(stdout, fmt.Sprintf("Examples:\n  nrprobe probe %s ", kind.Name)) {
+			t.Errorf("%s: exit code %d\n%s%s", kind.Name, code, stdout, stderr)
+		}
+	}
+}
