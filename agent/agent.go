@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nrprobe/nrprobe/agent/flight"
 	"github.com/nrprobe/nrprobe/agent/outbox"
 	"github.com/nrprobe/nrprobe/agent/plan"
 	"github.com/nrprobe/nrprobe/agent/radio"
@@ -68,6 +69,7 @@ type Agent struct {
 	lanes  *schedule.Lanes
 	clock  *clock
 	plan   *plan.Plan
+	flight *flight.Recorder // nil when none is wanted
 	series *series.Set
 	health *health
 	ready  chan struct{}
@@ -179,6 +181,8 @@ func (a *Agent) session(ctx context.Context, produce func(context.Context)) erro
 	counter.Go(func() { _ = a.plan.Run(counting) }) // its failures are in the log
 	defer counter.Wait()
 	defer counted()
+	a.startFlight()
+	defer a.flight.Close()
 	box := a.openOutbox()
 	hard, giveUp := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer giveUp(nil)
@@ -200,6 +204,20 @@ func (a *Agent) session(ctx context.Context, produce func(context.Context)) erro
 		err = &LeftBehind{Kept: box.Stats().OnDisk, Err: err}
 	}
 	return errors.Join(err, closeOutbox(box))
+}
+
+// startFlight begins to record where that is wanted. The agent measures without it, too.
+func (a *Agent) startFlight() {
+	dir := a.config.Load().Flight
+	if dir == "" {
+		return
+	}
+	recorder, err := flight.Start(flight.Config{Dir: dir}, a.log)
+	if err != nil {
+		a.log.Warn("measuring without a flight recorder", "error", err.Error())
+		return
+	}
+	a.flight = recorder
 }
 
 // openOutbox opens the outbox where there is an uplink to empty it; otherwise results are on /metrics only.
@@ -246,6 +264,7 @@ func (a *Agent) keep() {
 		for _, dated := range waiting.pass(r) {
 			a.put(dated)
 		}
+		a.flight.Look(r)
 		if a.deps.OnResult != nil {
 			a.deps.OnResult(r)
 		}

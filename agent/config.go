@@ -27,6 +27,7 @@ type Config struct {
 	Outbox  outbox.Config         `yaml:"outbox" help:"where results wait for delivery"`
 	Uplink  uplink.Config         `yaml:"uplink" help:"where results are delivered to"`
 	Metrics Metrics               `yaml:"metrics" help:"the agent's own page and /metrics"`
+	Flight  string                `yaml:"flight_recorder" help:"folder for traces of the program's last seconds, one each time a result says that the probe itself was late; none when empty"`
 }
 
 // Identity is the section "agent".

@@ -88,6 +88,8 @@ func fixed(old, c *Config) error {
 		return errors.New("the section outbox changed: restart the agent for that")
 	case old.Metrics != c.Metrics:
 		return errors.New("the section metrics changed: restart the agent for that")
+	case old.Flight != c.Flight:
+		return errors.New("flight_recorder changed: restart the agent for that")
 	case (old.Uplink.URL == "") != (c.Uplink.URL == ""):
 		return errors.New("uplink.url was added or taken away: restart the agent for that")
 	}

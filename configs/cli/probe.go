@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/nrprobe/nrprobe/agent/flight"
 	"github.com/nrprobe/nrprobe/probes"
 )
 
@@ -41,6 +42,7 @@ Ctrl-C ends a measurement early; what was measured until then is printed, and th
 type probeFlags struct {
 	reach  reachFlags
 	asJSON bool
+	flight string // file of the flight recorder
 }
 
 func newProbeKind(p *Process, kind probes.Kind) *cobra.Command {
@@ -62,6 +64,7 @@ func newProbeKind(p *Process, kind probes.Kind) *cobra.Command {
 		flags.reach.addSite(cmd.Flags())
 	}
 	cmd.Flags().BoolVar(&flags.asJSON, "json", false, "print one JSON object instead of text")
+	cmd.Flags().StringVar(&flags.flight, "flight-recorder", "", "file for a trace of this program's last seconds if it was late itself: go tool trace FILE")
 	return cmd
 }
 
@@ -84,11 +87,24 @@ func runProbe(cmd *cobra.Command, p *Process, kind probes.Kind, config any, flag
 	}
 	job := probes.Job{Kind: kind.Name, Name: kind.Name, Target: target.Text, Probe: probe, Timeout: kind.Timeout(config)}
 	runner := &probes.Runner{Agent: hostName(), Boot: newBoot()}
-	return p.measure(cmd.Context(), runner, job, flags.asJSON)
+	show := printer{asJSON: flags.asJSON}
+	if flags.flight != "" {
+		if show.flight, err = flight.Start(flight.Config{File: flags.flight}, log); err != nil {
+			return usage("--flight-recorder: %w", err)
+		}
+		defer show.flight.Close()
+	}
+	return p.measure(cmd.Context(), runner, job, show)
+}
+
+// printer says what happens to Results.
+type printer struct {
+	asJSON bool
+	flight *flight.Recorder // nil when none is wanted
 }
 
 // measure runs the job with a progress display and prints each Result. The outcome of the last one decides the exit code.
-func (p *Process) measure(ctx context.Context, runner *probes.Runner, job probes.Job, asJSON bool) error {
+func (p *Process) measure(ctx context.Context, runner *probes.Runner, job probes.Job, to printer) error {
 	show := p.newProgress(job)
 	job.Recorded = show.watch
 	var last *probes.Result
@@ -96,7 +112,8 @@ func (p *Process) measure(ctx context.Context, runner *probes.Runner, job probes
 	runner.Run(ctx, job, func(r *probes.Result) {
 		show.clear()
 		last = r
-		if asJSON {
+		to.flight.Look(r)
+		if to.asJSON {
 			writeErr = json.NewEncoder(p.Stdout).Encode(r)
 		} else {
 			writeErr = printResult(p.Stdout, r)
@@ -109,7 +126,7 @@ func (p *Process) measure(ctx context.Context, runner *probes.Runner, job probes
 	if last == nil || ctx.Err() != nil {
 		return &exitError{code: exitInterrupted}
 	}
-	return resultError(last, asJSON)
+	return resultError(last, to.asJSON)
 }
 
 // resultError turns the outcome of a Result into an exit code. With JSON the error is said there already, and a person
