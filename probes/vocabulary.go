@@ -148,6 +148,11 @@ var (
 		Help: "Share of the frames of a traffic pattern that arrived in full before their deadline.", Source: "in the style of ITU-T G.1051",
 	}
 
+	// PathMTU is searched by probing with Don't Fragment set. Both is the smaller of the two directions.
+	PathMTU = &Metric{
+		Stem: "path_mtu", Unit: BytesUnit, Name: "path_mtu_bytes", Type: Gauge, Directed: true,
+		Help: "Largest IP packet, headers included, that passes without fragments.", Source: "RFC 8899",
+	}
 	// Interruption is the longest time between two packets that both arrived, less the spacing that was planned.
 	Interruption = &Metric{
 		Stem: "interruption_max", Unit: Seconds, Name: "interruption_seconds", Type: Gauge,
@@ -316,7 +321,7 @@ func Vocabulary() []*Metric {
 		RTT, WakeUp, StreamRTT, OneWayDelay, OWDErrorBound, ClockOffset, DelayVariation, InterpacketVariation, FarResidence, ScheduleError,
 		PacketsSent, PacketsReceived, PacketsLost, PacketsLate, PacketsRecovered, PacketsDuplicated, PacketsReordered, ReorderExtent, Jitter,
 		PacketsRefused, PacketsSkipped, CongestionMarked,
-		LossRatio, LossBurst, FramesSent, FramesLost, FramesLate, FramesInTime, Interruption,
+		LossRatio, LossBurst, FramesSent, FramesLost, FramesLate, FramesInTime, Interruption, PathMTU,
 		ResolveTime, ConnectTime, HandshakeTime, ResumedTime, FirstByteTime, TransferTime, AnswerTime,
 		PathValidation, MigrationGap, RTTBefore, RTTAfter,
 		Goodput, IntervalRate, Ramp, IPCapacity, IPCapacityError, Transferred, Retransmitted, TCPEfficiency, BufferDelay,

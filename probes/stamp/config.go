@@ -18,6 +18,7 @@ type Config struct {
 	Idle     time.Duration `yaml:"idle" help:"pause before each burst, whose first packet measures waking up" min:"0s" max:"1h"`
 	Size     int           `yaml:"size" help:"UDP payload in bytes, both ways; 112 or more with a key" min:"44" max:"9000"`
 	Pattern  string        `yaml:"pattern" help:"send the frames of an application in place of equal packets; a late frame counts as lost" oneof:"none,gaming,voice,ar,remote-driving"`
+	PathMTU  bool          `yaml:"path_mtu" help:"search for the largest packet that passes before measuring (RFC 8899)"`
 	Spacing  string        `yaml:"spacing" help:"equal gaps, or random ones with the interval as their mean (RFC 2330)" oneof:"periodic,poisson"`
 	Wait     time.Duration `yaml:"timeout" help:"a packet not answered for this long counts as lost until it comes after all" min:"10ms" max:"60s"`
 	Gap      time.Duration `yaml:"gap" help:"record an event for each interruption of at least this length; 0 is 100ms or three intervals" min:"0s" max:"1h"`
@@ -60,6 +61,9 @@ func (c *Config) Timeout() time.Duration {
 	planned := c.planned()
 	if c.Spacing == poisson {
 		planned += planned/2 + 10*c.Interval
+	}
+	if c.PathMTU {
+		planned += mtuTimeout
 	}
 	return planned + c.Wait + 10*time.Second
 }
@@ -110,6 +114,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("window: %v is below the minimum of 1s", c.Window)
 	case (c.Burst > 0) != (c.Idle > 0):
 		return fmt.Errorf("burst: %d packets with pauses of %v: set both burst and idle, or neither", c.Burst, c.Idle)
+	case c.PathMTU && c.Window > 0:
+		return fmt.Errorf("path_mtu: it is searched for before a measurement that ends: leave window away")
 	case c.Key != "" && c.KeyFile != "":
 		return fmt.Errorf("key_file: key is set as well: keep one of them")
 	}

@@ -31,8 +31,12 @@ lost. A frame is judged on its way there and back together, and on each way wher
   remote-driving  video of 8 Mbit/s up in 100 ms, commands down in 20 ms; 10 s of standing, driving
 A reply is never longer than its request. So frames for the way down travel up as well, and replies to frames for the way
 up are short ones (RFC 10052), where the reflector knows how. A pattern with more down than up cannot be had, nor one where
-the far end sends on its own clock: its frames leave when ours arrive. There is no score: no formula of one is public.`,
-		Example:    "nrprobe probe stamp 127.0.0.1 --count 100 --interval 10ms\n  nrprobe probe stamp 127.0.0.1 --pattern gaming",
+the far end sends on its own clock: its frames leave when ours arrive. There is no score: no formula of one is public.
+
+With path_mtu it first searches for the largest packet that passes unfragmented, each way, by sending some of several
+sizes; a router that drops what is too long without a word is found out. That takes up to 20 packets as a rule, and some
+seconds where sizes have to be tried out. On Linux and Android only.`,
+		Example:    "nrprobe probe stamp 127.0.0.1 --count 100 --interval 10ms\n  nrprobe probe stamp 127.0.0.1 --pattern gaming\n  nrprobe probe stamp 127.0.0.1 --path-mtu",
 		Lane:       probes.Latency,
 		Port:       farend.STAMPPort,
 		Continuous: true,
@@ -42,7 +46,7 @@ the far end sends on its own clock: its frames leave when ours arrive. There is 
 			probes.PacketsReceived, probes.PacketsLost, probes.PacketsLate, probes.PacketsRecovered,
 			probes.PacketsDuplicated, probes.PacketsReordered, probes.ReorderExtent, probes.PacketsRefused, probes.PacketsSkipped,
 			probes.CongestionMarked, probes.LossRatio, probes.LossBurst, probes.Interruption,
-			probes.FramesSent, probes.FramesLost, probes.FramesLate, probes.FramesInTime,
+			probes.FramesSent, probes.FramesLost, probes.FramesLate, probes.FramesInTime, probes.PathMTU,
 		},
 	}, defaults, build)
 }

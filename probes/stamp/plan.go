@@ -2,6 +2,7 @@ package stamp
 
 import (
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/nrprobe/nrprobe/configs/unit"
@@ -13,7 +14,9 @@ func (c *Config) packetBytes() unit.Bytes { return unit.Bytes(c.Size + probes.He
 
 // WorstCase implements probes.Priced: every packet planned, and its reply. A window is told of only after its last packet is
 // answered or lost, so what leaves meanwhile counts as well.
-func (c *Config) WorstCase() unit.Bytes {
+func (c *Config) WorstCase() unit.Bytes { return c.worst() + c.worstOfMTU() }
+
+func (c *Config) worst() unit.Bytes {
 	if p := c.pattern(); p != nil {
 		return c.worstOfPattern(p)
 	}
@@ -44,10 +47,26 @@ func (c *Config) Spent(r *probes.Result) unit.Bytes {
 	if p := c.pattern(); p != nil {
 		n = unit.Bytes(sent * p.pairBytes(c.leastReply()))
 	}
+	if c.PathMTU {
+		packets, _ := strconv.Atoi(r.Info[mtuNote]) // none when the search was not begun
+		n += 2 * mtuPriced * unit.Bytes(packets)
+	}
 	if c.Window == 0 {
 		n += probes.LookupBytes + 2*unit.Bytes(c.Warmup)*each
 	}
 	return n
+}
+
+// mtuPriced is what a packet of the search for the path MTU is reckoned with: longer ones do not leave by a mobile network's
+// interface.
+const mtuPriced unit.Bytes = 1500
+
+// worstOfMTU is what the search for the path MTU takes at most, in both directions.
+func (c *Config) worstOfMTU() unit.Bytes {
+	if !c.PathMTU {
+		return 0
+	}
+	return 2 * mtuPriced * (2*mtuTries + 1 + 2*(mtuBudget+mtuRound))
 }
 
 // worstOfPattern reckons with a reflector that does not shorten replies.

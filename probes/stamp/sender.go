@@ -25,6 +25,11 @@ type sender struct {
 
 // Measure implements probes.Probe.
 func (p *sender) Measure(ctx context.Context, rec *probes.Recorder) error {
+	if p.config.PathMTU {
+		if err := p.searchMTU(ctx, rec); err != nil {
+			return err
+		}
+	}
 	m, err := p.measurement(rec)
 	if err != nil {
 		return err

@@ -1,0 +1,161 @@
+package stamp
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/netsim"
+	"github.com/nrprobe/nrprobe/probes/probetest"
+)
+
+// mtuAcross searches for the path MTU across an emulated link, which drops what is too long without a word: a black hole.
+func mtuAcross(t *testing.T, up, down netsim.State, serve func(context.Context, *netsim.Host) error) *probes.Result {
+	t.Helper()
+	network := netsim.New(1)
+	defer network.Close()
+	edge, host := network.Host("edge", "192.0.2.2"), network.Host("far", "192.0.2.1")
+	network.Connect(edge, host, up, down)
+	serving, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- serve(serving, host) }()
+	c := defaults()
+	c.PathMTU, c.Count = true, 10
+	probe, err := Kind().Build(&c, probetest.Env(t, edge), probes.Target{Host: "192.0.2.1", Port: 8620, Text: "far"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var result *probes.Result
+	(&probes.Runner{}).Run(t.Context(), probes.Job{Kind: Name, Probe: probe, Timeout: c.Timeout()}, func(r *probes.Result) { result = r })
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("the reflector: %v", err)
+	}
+	return result
+}
+
+func ours(ctx context.Context, host *netsim.Host) error {
+	pc, err := host.ListenPacket(ctx, "udp", ":8620")
+	if err != nil {
+		return err
+	}
+	return FarEnd(quiet()).Packets(ctx, pc)
+}
+
+// TestPathMTUOfBlackHoles finds each MTU to the byte, each way by itself, with few packets.
+func TestPathMTUOfBlackHoles(t *testing.T) {
+	const headers = 28 // the emulated MTU is that of a datagram without them
+	for _, c := range []struct{ up, down, want, wantDown int }{
+		{1400, 1400, 1400, 1400},
+		{1280, 1280, 1280, 1280},
+		{1500, 1500, 1500, 1500},
+		{1500, 1399, 1500, 1399},
+		{1333, 1500, 1333, 1333}, // no reply is longer than its request
+		{1200, 1200, 1200, 1200},
+		{8999, 8999, 8999, 8999},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			up, down := netsim.State{Delay: 10 * ms, MTU: c.up - headers}, netsim.State{Delay: 10 * ms, MTU: c.down - headers}
+			r := mtuAcross(t, up, down, ours)
+			value(t, r, "path_mtu_up_bytes", float64(c.want))
+			value(t, r, "path_mtu_down_bytes", float64(c.wantDown))
+			value(t, r, "path_mtu_bytes", float64(min(c.want, c.wantDown)))
+			value(t, r, "packets_received", 10)
+			t.Logf("%d up, %d down: %s packets, %v", c.up, c.down, r.Info["path_mtu_packets"], time.Since(began))
+			if took := time.Since(began); took > mtuTimeout {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+// TestPathMTUDespiteLoss: a packet lost by chance is not taken for one that is too long.
+func TestPathMTUDespiteLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, loss := range []float64{0.05, 0.1} {
+			lossy := netsim.State{Delay: 10 * ms, MTU: 1400 - 28, Loss: loss}
+			r := mtuAcross(t, lossy, lossy, ours)
+			value(t, r, "path_mtu_up_bytes", 1400)
+			value(t, r, "path_mtu_down_bytes", 1400)
+		}
+	})
+}
+
+// TestPathMTUOfForeignReflectors: one without extensions proves both ways together, one with replies of a fixed size the
+// way up alone, one that is not there nothing.
+func TestPathMTUOfForeignReflectors(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer        func(request []byte) []byte
+		both, up      float64
+		missing, fail string
+	}{
+		"copies": {func(b []byte) []byte { return b }, 1400, 0, "per direction: the reflector does not shorten replies (RFC 10052)", ""},
+		"fixed":  {func(b []byte) []byte { return b[:44] }, 0, 1400, "on the way down: the reflector's replies are not as long as requests", ""},
+		"absent": {func([]byte) []byte { return nil }, 0, 0, "", "no reply from far to 6 packets"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				link := netsim.State{Delay: 10 * ms, MTU: 1400 - 28}
+				r := mtuAcross(t, link, link, func(ctx context.Context, host *netsim.Host) error {
+					pc, err := host.ListenPacket(ctx, "udp", ":8620")
+					if err != nil {
+						return err
+					}
+					context.AfterFunc(ctx, func() { _ = pc.Close() })
+					buffer := make([]byte, maxPacketSize)
+					for {
+						n, from, err := pc.ReadFrom(buffer)
+						if err != nil {
+							return nil
+						}
+						var q request
+						if !q.parse(buffer[:n], unauthenticated) {
+							continue
+						}
+						packet := append([]byte(nil), buffer[:n]...)
+						(&reply{seq: q.seq, t3: q.t1, t2: q.t1, senderSeq: q.seq, t1: q.t1}).put(packet, unauthenticated)
+						if packet = c.answer(packet); packet != nil {
+							if _, err := pc.WriteTo(packet, from); err != nil {
+								return err
+							}
+						}
+					}
+				})
+				for name, want := range map[string]float64{"path_mtu_bytes": c.both, "path_mtu_up_bytes": c.up, "path_mtu_down_bytes": 0} {
+					if want == 0 {
+						absent(t, r, name)
+					} else {
+						value(t, r, name, want)
+					}
+				}
+				if r.Info["path_mtu_missing"] != c.missing || !strings.Contains(r.Error, c.fail) || (c.fail == "") != (r.Error == "") {
+					t.Errorf("missing %q, error %q", r.Info["path_mtu_missing"], r.Error)
+				}
+			})
+		})
+	}
+}
+
+func TestPathMTUAndWindows(t *testing.T) {
+	c := defaults()
+	c.PathMTU, c.Window = true, time.Second
+	if err := c.check(); err == nil || err.Error() != "path_mtu: it is searched for before a measurement that ends: leave window away" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestPlanOfPathMTU: the search is reserved and charged.
+func TestPlanOfPathMTU(t *testing.T) {
+	c := defaults()
+	plain, _ := Kind().WorstCase(&c)
+	c.PathMTU = true
+	worst, _ := Kind().WorstCase(&c)
+	spent, _ := Kind().Spent(&c, &probes.Result{Values: map[string]float64{"packets_sent": 100}, Info: map[string]string{mtuNote: "11"}})
+	if worst-plain != 2*1500*63 || spent != plain+11*2*1500 {
+		t.Errorf("%d reserved for the search and %d charged", worst-plain, spent-plain)
+	}
+}
