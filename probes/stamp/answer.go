@@ -3,6 +3,7 @@ package stamp
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 )
 
 // arrival is what is known of a request besides its octets.
@@ -10,6 +11,7 @@ type arrival struct {
 	from, to netip.AddrPort // to may lack its address where the system does not tell it
 	t2       int64          // nanoseconds since 1970, by the clock that T3 will be taken from
 	method   stampMethod    // how t2 was obtained
+	waited   time.Duration  // since t2, in the socket; 0 when unknown
 	ttl      uint8          // 0 when unknown
 	tos      int16          // DSCP and ECN as in the IP header; -1 when unknown
 }
@@ -130,6 +132,10 @@ func (r *responder) answerTLV(t tlv, x *exchange) bool {
 		}
 	case tlvHMAC:
 		understood = r.sign != nil
+	case tlvCondition:
+		if understood = isCondition(value); understood {
+			r.lookout.condition(r.now).put(value)
+		}
 	default:
 		understood = false
 	}

@@ -22,6 +22,7 @@ type clerk struct {
 	previous      *delay // of the last packet of the window before, if it was answered
 	clocks        clockHistory
 	epoch         int64 // of the window before
+	leased        bool  // the far end told of a lease
 
 	sent, received uint64 // of all windows
 

@@ -7,15 +7,16 @@ import (
 
 // extensions is what the TLVs of a reply tell the sender.
 type extensions struct {
-	told     departure      // of the reply before
-	source   netip.AddrPort // ours as the far end sees it; not valid when it does not say
-	methodT2 stampMethod
-	methodT3 stampMethod // of the departure told by follow-up telemetry
-	follows  bool        // the far end takes part in follow-up telemetry
-	counts   bool        // the far end counts the packets of this session
-	synced   bool        // the far end's clock follows a source of time
-	shortens bool        // the far end makes its replies as short as asked for
-	tos      int16       // type of service of our packet when it arrived; -1 when the far end does not say
+	told      departure // of the reply before
+	condition condition
+	source    netip.AddrPort // ours as the far end sees it; not valid when it does not say
+	methodT2  stampMethod
+	methodT3  stampMethod // of the departure told by follow-up telemetry
+	follows   bool        // the far end takes part in follow-up telemetry
+	counts    bool        // the far end counts the packets of this session
+	synced    bool        // the far end's clock follows a source of time
+	shortens  bool        // the far end makes its replies as short as asked for
+	tos       int16       // type of service of our packet when it arrived; -1 when the far end does not say
 }
 
 // read takes in the TLVs of a reply whose base packet was accepted (RFC 8972 section 4): those marked U are skipped, M
@@ -54,6 +55,8 @@ func (x *extensions) take(t tlv) {
 	switch t.kind() {
 	case tlvLocation:
 		x.source = readLocation(t)
+	case tlvCondition:
+		x.condition = readCondition(value)
 	case tlvTimestampInfo:
 		source := syncSource(value[0])
 		x.synced = source > 0 && source < syncFreeRun

@@ -99,7 +99,7 @@ func TestKeys(t *testing.T) {
 		}
 		r = run(file, "another key of 16 or more")
 		value(t, r, "packets_received", 0)
-		if r.Outcome != probes.Timeout || !strings.Contains(r.Error, "or its key is another") {
+		if r.Outcome != probes.Auth || !strings.Contains(r.Error, "the key is not that of the reflector at far") {
 			t.Errorf("wrong key: %s: %s", r.Outcome, r.Error)
 		}
 		if r = run("", "0123456789abcdef"); r.Outcome != probes.Timeout {
@@ -128,7 +128,7 @@ func TestForgedRepliesAreNoReplies(t *testing.T) {
 		r := p.probe(t.Context(), t, c)[0]
 		close(done)
 		responder.Wait()
-		if r.Outcome != probes.Auth || !strings.Contains(r.Error, "do not fit the key") {
+		if r.Outcome != probes.Auth || !strings.Contains(r.Error, "the key is not that of the reflector") {
 			t.Errorf("%s: %s", r.Outcome, r.Error)
 		}
 	})

@@ -54,7 +54,8 @@ type echo struct {
 	told     departure // of an earlier reply
 	follows  bool      // the far end takes part in follow-up telemetry
 	// counts says that the far end is known to count on its own, whatever its numbers look like.
-	counts bool
+	counts    bool
+	condition condition
 }
 
 // departure is what Follow-Up Telemetry says: when the reply with that number really left.
@@ -213,6 +214,7 @@ func (l *ledger) receive(e *echo) (settled bool) {
 		w.receiveCopy(r, extra{seq: seq, farSeq: e.farSeq, life: life})
 		return false
 	}
+	w.condition.add(e.condition)
 	r.received, r.farSeq, r.life, r.t2 = e.received, e.farSeq, life, t2
 	r.t3 = e.t3.unixNano(e.format, t2)
 	l.arrivals++

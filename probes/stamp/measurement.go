@@ -205,7 +205,7 @@ func (m *measurement) take(a arrived) {
 	m.watchSource(x.source, a.at)
 	e := echo{
 		seq: p.senderSeq, farSeq: p.seq, received: a.at, seen: a.seen, kernel: a.kernel, t2: p.t2, t3: p.t3, format: p.err.format(),
-		told: x.told, follows: x.follows, counts: x.counts,
+		told: x.told, follows: x.follows, counts: x.counts, condition: x.condition,
 	}
 	m.clerk.meet(&p, &x, &a)
 	m.line.silent.Store(0)

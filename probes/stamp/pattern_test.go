@@ -258,7 +258,7 @@ func TestPatternsAreWellFormed(t *testing.T) {
 func TestPlanOfPatterns(t *testing.T) {
 	for name, want := range map[string]struct{ worst, spent unit.Bytes }{
 		"gaming":         {1000 + 2*(50*(100+48)+313*(252+48)+375*(500+48)), 2 * (50*(100+48) + 313*(252+48) + 375*(500+48))},
-		"remote-driving": {1000 + 2*(200*1048+500*1048+6800*1228), 500*2*1048 + 200*(1048+132+48) + 6800*(1228+132+48)},
+		"remote-driving": {1000 + 2*(200*1048+500*1048+6800*1228), 500*2*1048 + 200*(1048+144+48) + 6800*(1228+144+48)},
 	} {
 		c := withPattern(name)
 		packets, _ := c.pattern().traffic(10*time.Second, unauthenticated)

@@ -85,7 +85,7 @@ func (c *Config) leastReply() int {
 	if !c.TLVs {
 		return fragment
 	}
-	for _, length := range [...]int{controlLength, followUpLength, directLength, locationLength, minTimestampInfoLength} {
+	for _, length := range [...]int{controlLength, followUpLength, directLength, locationLength, minTimestampInfoLength, conditionLength} {
 		least += tlvHeader + length
 	}
 	if c.tos() != 0 {

@@ -20,10 +20,14 @@ type Reflector struct {
 	Idle time.Duration
 	// MaxSessions bounds the memory, about 250 bytes each; the session that was silent longest gives way. 0 for 16384.
 	MaxSessions int
+	// Leases is how many leases for load tests are active, which senders that ask are told; nil for none. It is called a
+	// few times a second by each Serve and returns at once.
+	Leases func() int
 	// Log is told once when serving begins how packets are stamped. Never nil.
 	Log *slog.Logger
 
 	clock clockState
+	lost  func() uint64 // see lookout; nil to ask the socket
 }
 
 // FarEnd is the reflector as `nrprobe reflector` serves it: unauthenticated and stateful.
@@ -67,7 +71,7 @@ func (r *Reflector) responder() (*responder, error) {
 	if err != nil {
 		return nil, err
 	}
-	rs := &responder{sign: sign, clock: r.clock, estimate: r.clock.estimate(), began: time.Now()}
+	rs := &responder{sign: sign, clock: r.clock, estimate: r.clock.estimate(), began: time.Now(), lookout: lookout{leases: r.Leases, lost: r.lost}}
 	if !r.Stateless {
 		limit, idle := r.MaxSessions, r.Idle
 		if limit == 0 {
@@ -90,6 +94,11 @@ type responder struct {
 	estimate errorEstimate
 	asked    int64 // when clock was asked, nanoseconds since began
 	began    time.Time
+	now      int64 // when the request at hand is answered, nanoseconds since began
+	lookout  lookout
+
+	turned     bool  // a request was turned down before, at
+	turnedDown int64 // nanoseconds since began
 }
 
 // askClock is how often the state of the clock is asked for.
@@ -104,17 +113,19 @@ const askClock = 10 * time.Second
 func (r *responder) answer(buffer []byte, n int, x *exchange) int {
 	m := r.sign.mode()
 	var q request
-	if !q.parse(buffer[:n], m) {
+	if !q.parse(buffer[:n], m) || reflected(buffer[:n], m, &x.arrival) {
 		return 0
 	}
+	x.mark, x.length, x.followUp, x.session = -1, 0, false, nil
+	r.now = int64(time.Since(r.began))
 	if r.sign != nil {
 		if !r.sign.checkBase(buffer[:n]) {
-			return 0
+			return r.turnDown(buffer, n, &q, x)
 		}
 		x.genuine = r.verifyTLVs(buffer[:n])
 	}
-	x.mark, x.length, x.followUp, x.session = -1, 0, false, nil
-	now := int64(time.Since(r.began))
+	now := r.now
+	r.lookout.saw(now, x.waited)
 	if now-r.asked > int64(askClock) {
 		r.asked, r.estimate = now, r.clock.estimate()
 	}
@@ -143,6 +154,9 @@ func (r *responder) answer(buffer []byte, n int, x *exchange) int {
 
 // depart writes T3, in nanoseconds since 1970, into a reply that answer made, and signs the base packet.
 func (r *responder) depart(packet []byte, t3 int64) {
+	if r.sign != nil && turnedDown(packet) {
+		return
+	}
 	putDeparture(packet, r.sign.mode(), newTimestamp(t3, r.estimate.format()))
 	if r.sign != nil {
 		r.sign.signBase(packet)

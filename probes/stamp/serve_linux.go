@@ -33,6 +33,9 @@ func serve(pc net.PacketConn, r *responder, log *slog.Logger) error {
 		r.clock = hostClock
 		r.estimate = r.clock.estimate()
 	}
+	if r.lookout.lost == nil {
+		r.lookout.lost = dropsOf(raw)
+	}
 	log.Info("STAMP reflector stamps packets in the kernel", "address", pc.LocalAddr().String())
 	return newServer(raw, addrPort(pc.LocalAddr()).Port(), r).run()
 }
@@ -178,6 +181,7 @@ func (s *server) answer(from, to int) {
 		if x.t2 == 0 {
 			x.t2 = now
 		}
+		x.waited = time.Duration(now - x.t2)
 		size := s.respond.answer(s.requests.messages[i].payload, s.requests.size(i), &x)
 		if size == 0 {
 			continue

@@ -63,6 +63,7 @@ func (t *template) extend(tail []byte, c *Config, s shape) (rest []byte) {
 		{"direct measurement", tlvDirectMeasurement, directLength, true},
 		{"location", tlvLocation, locationLength, true},
 		{"timestamp information", tlvTimestampInfo, minTimestampInfoLength, true},
+		{"condition of the far end", tlvCondition, conditionLength, true},
 	} {
 		if !want.wanted {
 			continue
@@ -81,6 +82,8 @@ func (t *template) extend(tail []byte, c *Config, s shape) (rest []byte) {
 			putControl(put.value(), s.reply)
 		case tlvLocation:
 			putLocationQuery(put)
+		case tlvCondition:
+			putConditionQuery(put.value())
 		case tlvClassOfService:
 			classOfService{wanted: uint8(c.DSCP)}.put(put.value())
 		default: // leaves as zero what the reflector is to fill in

@@ -52,7 +52,7 @@ func (t *trouble) explain(sent uint64) error {
 	case sent == 0:
 		return probes.Fail(probes.Error, "no packet was sent in time: the host is too busy for an interval of %v", t.config.Interval)
 	case forged:
-		return probes.Fail(probes.Auth, "replies from %s do not fit the key: set the reflector's key", t.target.Text)
+		return probes.Fail(probes.Auth, "the key is not that of the reflector at %s: set the same at both ends", t.target.Text)
 	case turnedAway:
 		return probes.Fail(probes.Refused, "%s turned packets away: no STAMP reflector on UDP port %d", t.target.Text, t.target.Port)
 	case t.keyed:

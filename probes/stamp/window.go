@@ -72,7 +72,8 @@ type window struct {
 	blind      int     // longest row of slots that were skipped
 	tally
 	disturbance
-	shown counts // of tallies handed on before
+	condition condition // of the far end
+	shown     counts    // of tallies handed on before
 }
 
 const forever time.Duration = 1<<63 - 1

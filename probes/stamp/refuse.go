@@ -1,0 +1,49 @@
+package stamp
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes/farend"
+)
+
+// turnDownAfter is how often at most a reflector says that a code does not fit its key: often enough for a sender to
+// learn of it at once, and no work for who floods it with wrong codes.
+const turnDownAfter = 10 * time.Millisecond
+
+// turnDown makes the request in buffer[:n], whose code does not fit the key, the reply that says so, and returns its
+// length, or 0 for silence. Without it a sender with another key could not tell that from a far end that is not there.
+//
+// RFC 8762 leaves open what becomes of such a request. The reply repeats the numbers of the sender, has no time stamps,
+// no number of its own and no code: it is worth nothing to who would like to have something signed, opens no session and
+// is as long as the request. A request that is not of the authenticated layout gets none, because its sender would take it
+// for a reply.
+func (r *responder) turnDown(buffer []byte, n int, q *request, x *exchange) int {
+	const tooSoon = int64(turnDownAfter)
+	if r.turned && r.now-r.turnedDown < tooSoon || [12]byte(buffer[4:16]) != [12]byte{} {
+		return 0
+	}
+	r.turned, r.turnedDown = true, r.now
+	p := reply{err: r.estimate, ssid: q.ssid, senderSeq: q.seq, t1: q.t1, senderErr: q.err, ttl: x.ttl}
+	p.put(buffer, authenticated)
+	if tail := buffer[baseSizeAuth:n]; !plainPadding(tail) {
+		markIntegrity(tail)
+	}
+	return n
+}
+
+// turnedDown says whether an authenticated reply is one of turnDown's: no other lacks T2.
+func turnedDown(packet []byte) bool {
+	return binary.BigEndian.Uint64(packet[authenticated.replyLayout().t2:]) == 0
+}
+
+// reflected says whether a packet is no request but a reply: it comes from a port where reflectors listen, such as ours, and T1 and T2 stand where requests have zeros. To answer it would make two reflectors, whom a forged
+// source address brought together, answer each other for ever.
+func reflected(packet []byte, m mode, a *arrival) bool {
+	from := a.from.Port()
+	if from != farend.STAMPPort && from != farend.StampWellKnown && from != a.to.Port() || len(packet) < m.base() {
+		return false
+	}
+	l := m.replyLayout()
+	return binary.BigEndian.Uint64(packet[l.t2:]) != 0 && binary.BigEndian.Uint64(packet[l.t1:]) != 0
+}
