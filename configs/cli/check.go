@@ -238,6 +238,9 @@ func fetch(ctx context.Context, flags checkFlags, plan *budget.Plan) (*budget.In
 	if q.To, err = moment(flags.until, now); err != nil {
 		return nil, usage("--until: %w", err)
 	}
+	if !q.From.Before(q.To) {
+		return nil, usage("--since, --until: the time range ends at %s, before it begins at %s", q.To.Format(time.RFC3339), q.From.Format(time.RFC3339))
+	}
 	if q.Token, err = configs.Secret("", flags.tokenFile); err != nil {
 		return nil, usage("--token-file: %w", err)
 	}

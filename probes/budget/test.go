@@ -148,7 +148,7 @@ func newTest(c *Criterion, e *Evidence) test {
 		return extremeTest{worst: worst, limit: limit}
 	case Quantile, Share, Reliability, Availability:
 	}
-	return quantileTest{Quantile: stats.NewQuantile(e.Record, c.q(), limit), limit: limit, shared: c.Shared()}
+	return quantileTest{Quantile: stats.NewQuantileTest(e.Record, c.q(), limit), limit: limit, shared: c.Shared()}
 }
 
 // newComparison makes the test of a criterion against a baseline that was measured apart from it.

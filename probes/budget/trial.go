@@ -41,9 +41,11 @@ type Trial struct {
 	Baseline *Evidence
 
 	outcome  Outcome
-	look     look // the last one, or the one that decided
-	strength int  // the number of hypotheses among which the failure would stand (see Family.resolve); 0 for no failure
-	shown    look // the look that gave it that strength
+	look     look  // the last one, or the one that decided
+	fail     purse // of the probability of a wrong failure
+	pass     purse // of the probability of a wrong pass
+	strength int   // the number of hypotheses among which the failure would stand (see Family.resolve); 0 for no failure
+	shown    look  // the look that gave it that strength
 }
 
 // look is what a trial saw when it was last looked at, or when it was decided.
@@ -73,6 +75,17 @@ const (
 	MinSessionSamples = 500
 )
 
+// seldom is how long a link may go on well, on average, until trouble comes that a verdict must not miss: a van in a city
+// meets a handover about each 20 s.
+const seldom = 20 * time.Second
+
+// patience is the least time after which a check may pass before its end. Statistics know nothing of what has not happened
+// yet: no test tells a calm link from one whose next handover is still to come. By then one that comes at random once each
+// seldom has come, but for a probability of exp(−patience/seldom), the part of alpha that stats.Sequential keeps in reserve.
+func patience(alpha float64) time.Duration {
+	return time.Duration(float64(seldom) * -math.Log(stats.Unseen*alpha))
+}
+
 // MinStream is the least number of packets of one stream from which their dependence can be told: ten batches (see
 // stats.FewBatches) of twenty, so that a batch spans several times what neighbouring packets share. A quantile may need
 // more; runs with a pause between them may be fewer.
@@ -101,6 +114,8 @@ func (f *Family) Look(turn Turn, evidence func(*Trial) *Evidence) {
 
 func (f *Family) see(t *Trial, turn Turn, e *Evidence) {
 	alpha := 1 - t.Criterion.Confidence
+	t.fail.due += turn.Fail
+	t.pass.due += turn.Pass
 	t.look = look{evidence: e, alpha: alpha * turn.Fail, weight: turn.Fail, family: len(f.Trials), obstacle: f.obstacle(t, e)}
 	if e.Record != nil && e.N() > 0 && (t.Baseline == nil || t.Baseline.Record != nil) {
 		t.look.test = t.test(e)
@@ -108,16 +123,36 @@ func (f *Family) see(t *Trial, turn Turn, e *Evidence) {
 	if t.look.obstacle != "" || t.look.test == nil {
 		return
 	}
-	if turn.Pass > 0 && t.look.test.passes(alpha*turn.Pass, turn.Early) {
-		t.outcome, t.look.alpha = Pass, alpha*turn.Pass
+	if !turn.Early || e.Span >= patience(alpha) {
+		if part := alpha * t.pass.spend(turn.Early); part > 0 && t.look.test.passes(part, turn.Early) {
+			t.outcome, t.look.alpha = Pass, part
+			return
+		}
+	}
+	if t.look.weight = t.fail.spend(turn.Early); t.look.weight == 0 {
 		return
 	}
+	t.look.alpha = alpha * t.look.weight
 	for j := len(f.Trials); j > t.strength; j-- {
 		if t.look.test.fails(t.look.alpha / float64(j)) {
 			t.strength, t.shown = j, t.look
 			t.shown.alpha /= float64(j)
 		}
 	}
+}
+
+// purse keeps count of how much of an error probability looks were given and have spent. What a look could not spend, for
+// too few samples or because it was too early, goes to the next.
+type purse struct{ due, spent float64 }
+
+// spend is the part that a look may spend. The only look may spend everything, the reserve of a sequential plan included.
+func (p *purse) spend(early bool) float64 {
+	part := p.due - p.spent
+	if !early && p.spent == 0 {
+		part = 1
+	}
+	p.spent += part
+	return part
 }
 
 func (t *Trial) test(e *Evidence) test {

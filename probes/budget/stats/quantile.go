@@ -27,8 +27,8 @@ type Quantile struct {
 const tailAtLeast = 20
 
 // NewQuantile prepares the q-quantile of a record. thresholds are the values that it will be compared with: dependence is
-// measured there, too, because it is there that the verdict falls. A record of fewer than FewBatches cells counts as
-// independent, which callers allow only where cells are runs with a pause between them.
+// measured there, too. A record of fewer than FewBatches cells counts as independent, which callers allow only where cells
+// are runs with a pause between them.
 func NewQuantile(r Record, q float64, thresholds ...float64) *Quantile {
 	s := &Quantile{Q: q, N: Total(r), Cells: r.Len(), Effect: 1, record: r, df: freedom(r)}
 	if s.N == 0 {
@@ -40,6 +40,30 @@ func NewQuantile(r Record, q float64, thresholds ...float64) *Quantile {
 		s.Effect = max(s.Effect, DesignEffect(r, x))
 	}
 	return s
+}
+
+// NewQuantileTest prepares a test of the q-quantile against one limit. The verdict falls with the share of values above the
+// limit, so it is there that dependence counts; where too few batches hold such values to measure it, it is measured at the
+// quantile itself, too.
+func NewQuantileTest(r Record, q, limit float64) *Quantile {
+	if !wellSeen(r, limit) {
+		return NewQuantile(r, q, limit)
+	}
+	return &Quantile{Q: q, N: Total(r), Cells: r.Len(), Effect: DesignEffect(r, limit), record: r, df: freedom(r)}
+}
+
+// wellSeen says whether at least half of the batches have values on both sides of x.
+func wellSeen(r Record, x float64) bool {
+	if r.Len() < ManyBatches {
+		return false
+	}
+	mixed := 0
+	for _, c := range batches(r, x, ManyBatches) {
+		if c.over > 0 && c.over < c.of {
+			mixed++
+		}
+	}
+	return mixed >= ManyBatches/2
 }
 
 // Estimate is the nearest-rank quantile of the record.

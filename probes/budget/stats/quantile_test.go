@@ -151,6 +151,30 @@ func TestTheMinimumIsEnforced(t *testing.T) {
 	}
 }
 
+// TestDependenceCountsWhereTheVerdictFalls has bursts that reach above 1 everywhere in the record, and far above it in one
+// place only: against 1 the dependence there alone counts, against 9 too little is seen, so that the quantile's counts, too.
+func TestDependenceCountsWhereTheVerdictFalls(t *testing.T) {
+	v := make([]float64, 4000)
+	for i := range v {
+		switch {
+		case i%200 < 20:
+			v[i] = 2
+		case i%7 == 0:
+			v[i] = 0.5
+		}
+	}
+	for i := range 40 {
+		v[2000+i] = 10
+	}
+	r := NewValues(v)
+	if got, want := NewQuantileTest(r, 0.8, 1).Effect, DesignEffect(r, 1); got != want {
+		t.Errorf("against 1 the effect is %v, want that at 1, %v", got, want)
+	}
+	if got, want := NewQuantileTest(r, 0.8, 9).Effect, NewQuantile(r, 0.8, 9).Effect; got != want || got < DesignEffect(r, 9) {
+		t.Errorf("against 9 the effect is %v, want the larger one of both places, %v", got, want)
+	}
+}
+
 func TestSettlesSaysHowManyItTakes(t *testing.T) {
 	v := make([]float64, 298)
 	for i := range v {
