@@ -62,6 +62,10 @@ bench-throughput: build ## print TCP, QUIC and UDP rates and their cost beside i
 bench-reflector: build ## print packets answered per second on one core beside irtt and a plain echo, and memory with 2,000 sessions (root)
 	NRPROBE_BINARY=$(CURDIR)/nrprobe go test -count=1 -tags bench -timeout 10m -run TestBenchReflector -v ./configs/e2e/ | grep -v -e '^=== ' -e '^--- '
 
+.PHONY: bench-accuracy
+bench-accuracy: build ## hold rates and added delay against shaped links of 10 to 1000 Mbit/s (root, a quiet machine)
+	NRPROBE_BINARY=$(CURDIR)/nrprobe go test -count=1 -tags netns -run 'Accuracy|AddedDelay' -v ./configs/e2e/ | grep -v -e '^=== '
+
 .PHONY: bench-early-stop
 bench-early-stop: ## print what an early stop of throughput saves and costs on recorded 5G rates (NRPROBE_DATA)
 	go test -count=1 -run TestEarlyStop -v ./probes/throughput/ | grep -v -e '^=== ' -e '^--- '
