@@ -15,6 +15,9 @@ import (
 // answerLimit is how long either end may take to say its first word: a radio link's worst wake-up passes.
 const answerLimit = 5 * time.Second
 
+// lastWord is how long the end of a lease waits for the message that tells of it.
+const lastWord = 100 * time.Millisecond
+
 // FarEnd grants leases out of the book.
 func (b *Book) FarEnd() farend.Service {
 	return farend.Service{
@@ -47,11 +50,15 @@ func (b *Book) serve(ctx context.Context, c net.Conn) error {
 	var reader sync.WaitGroup
 	reader.Go(a.read)
 	err = a.attend(ctx)
-	b.leave(e, err)
+	leave := sync.OnceFunc(func() { b.leave(e, err) })
 	if f, ok := errors.AsType[*probes.Failure](err); ok {
-		_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // a last word; when it does not get through, closing says enough
+		// A last word ahead of the end of the sessions, so that the client knows why; when it does not get through, that says
+		// enough.
+		defer time.AfterFunc(lastWord, leave).Stop()
+		_ = c.SetWriteDeadline(time.Now().Add(time.Second))
 		_ = writeMessage(c, "", message{Ended: &refusal{Outcome: string(f.Outcome), Text: f.Error()}})
 	}
+	leave()
 	_ = c.SetDeadline(time.Unix(1, 0)) // it fails on a closed connection only, on which the reader ends as well
 	reader.Wait()
 	return err

@@ -13,11 +13,13 @@ import (
 	"github.com/nrprobe/nrprobe/configs/catalog"
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/all"
+	"github.com/nrprobe/nrprobe/probes/capacity"
 	"github.com/nrprobe/nrprobe/probes/farend"
 	"github.com/nrprobe/nrprobe/probes/lease"
 	"github.com/nrprobe/nrprobe/probes/netsim"
 	"github.com/nrprobe/nrprobe/probes/probetest"
 	"github.com/nrprobe/nrprobe/probes/reflector"
+	"github.com/nrprobe/nrprobe/probes/throughput"
 )
 
 const (
@@ -70,11 +72,11 @@ func (w *world) serve(leases bool) {
 	if leases {
 		w.book = lease.NewBook(w.config.Leases, log)
 	}
-	var services []farend.Service
-	for _, s := range all.FarEnds(log, w.book) {
-		if s.Name != "stamp" {
-			services = append(services, s)
-		}
+	loads, searches := throughput.DefaultLimits(), capacity.DefaultLimits()
+	loads.Leases, searches.Leases = w.book, w.book
+	services := []farend.Service{throughput.FarEndWithin(loads, log), capacity.FarEndWithin(searches, w.far.ListenPacket, log)}
+	if w.book != nil {
+		services = append(services, w.book.FarEnd())
 	}
 	r, err := reflector.New(w.config, w.far, log, services...)
 	if err != nil {
@@ -160,7 +162,7 @@ func (w *world) load(ctx context.Context, env probes.Env, name string, settings 
 	var result *probes.Result
 	job := probes.Job{Kind: name, Name: name, Probe: p, Timeout: kind.Timeout(config)}
 	(&probes.Runner{Agent: env.Agent}).Run(ctx, job, func(r *probes.Result) { result = r })
-	if n := env.Net.(*netsim.Host).Sockets(); n > 0 {
+	if n := env.Net.(*netsim.Host).Sockets(); n > 0 && lease.ID(ctx) == "" {
 		w.t.Errorf("%d sockets are left open at %s", n, env.Agent)
 	}
 	return result
