@@ -276,7 +276,7 @@ func (s *spending) due(fraction float64) (turn Turn, ok bool) {
 func (r *Report) summary() string {
 	names := map[Outcome][]string{}
 	for _, v := range r.Verdicts {
-		names[v.Outcome] = append(names[v.Outcome], v.Name)
+		names[v.Outcome] = append(names[v.Outcome], v.title())
 	}
 	switch r.Outcome {
 	case Fail:

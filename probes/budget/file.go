@@ -141,12 +141,7 @@ func (l *entryList) DecodeNode(r *configs.Report, n *yaml.Node, path string) {
 
 func (l *entryList) entry(r *configs.Report, n *yaml.Node, path string, seen map[string]bool) {
 	e := Entry{Confidence: DefaultConfidence}
-	failed := &problemCounter{}
-	e.decode(r, n, path, failed)
-	if failed.any {
-		return
-	}
-	at := r.At(n, path)
+	at := r.Decode(n, path, &e)
 	spec := l.probe(r, &e, n, path)
 	for _, c := range e.criteria(func(key, text string) { r.Problem(at, key, text) }) {
 		c.Probe = spec
@@ -155,6 +150,9 @@ func (l *entryList) entry(r *configs.Report, n *yaml.Node, path string, seen map
 			if !slices.Contains(l.probes[spec].Kind.Metrics, c.Metric) && !sharesPackets(l.probes[spec].Kind, &c) {
 				r.Problem(at, "metric", fmt.Sprintf("%q is not among what the kind %s measures", c.Metric.Stem, c.Kind))
 			}
+		}
+		if !r.Good(at) {
+			continue // it is not what was meant: nothing to hold the others against
 		}
 		if seen[c.Name] {
 			r.Problem(at, "name", fmt.Sprintf("%q is the name of another budget: give each its own", c.Name))
@@ -173,21 +171,6 @@ func (l *entryList) entry(r *configs.Report, n *yaml.Node, path string, seen map
 func sharesPackets(k probes.Kind, c *Criterion) bool {
 	return c.Statistic.Form == Share && slices.Contains(k.Metrics, probes.PacketsSent)
 }
-
-// problemCounter notes that an entry could not be decoded, so that nothing is made of it.
-type problemCounter struct{ any bool }
-
-// decode reads an entry and notes in failed when there was a problem: the report calls Validate only where there was none.
-func (e *Entry) decode(r *configs.Report, n *yaml.Node, path string, failed *problemCounter) {
-	failed.any = true
-	r.Decode(n, path, e, &decoded{failed})
-}
-
-// decoded has no keys; it learns from Validate that all others were fine.
-type decoded struct{ failed *problemCounter }
-
-// Validate implements configs.Validator.
-func (d *decoded) Validate(*configs.Report, configs.At) { d.failed.any = false }
 
 // probe finds or adds the probe of an entry and returns its index, −1 for an entry without one.
 func (l *entryList) probe(r *configs.Report, e *Entry, n *yaml.Node, path string) int {

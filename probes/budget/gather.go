@@ -22,7 +22,9 @@ func (c *Criterion) Gather(pieces []Piece) *Evidence {
 		if p.Result.Quality.Doubtful() {
 			g.e.Doubtful++
 			for _, flag := range p.Result.Quality.Names() {
-				g.e.Flags[flag]++
+				if q, err := probes.ParseQuality(flag); err == nil && q.Doubtful() {
+					g.e.Flags[flag]++
+				}
 			}
 			continue
 		}

@@ -65,7 +65,7 @@ func TestALinkThatGetsSlowerFailsAndSaysSinceWhen(t *testing.T) {
 		if after := v.Since.Time.Sub(began); after < 39900*time.Millisecond || after > 40200*time.Millisecond {
 			t.Errorf("since %v after the start, want 40 s", after)
 		}
-		for _, word := range []string{"above the 20 ms allowed by", "95 % sure", "since sample 40", "independent"} {
+		for _, word := range []string{"% above the 20 ms allowed", "95 % sure", "worse since sample 40", "independent"} {
 			if !strings.Contains(v.Reason, word) {
 				t.Errorf("the reason lacks %q: %s", word, v.Reason)
 			}
@@ -186,7 +186,7 @@ func TestDoubtfulResultsAreLeftOutAndTooManyDecideNothing(t *testing.T) {
 	if r := run(0.1); r.Outcome != Pass || r.Verdicts[0].Doubtful != 10 || r.Verdicts[0].Results != 90 {
 		t.Errorf("a tenth doubtful: %s, %d left out: %s", r.Outcome, r.Verdicts[0].Doubtful, r.Verdicts[0].Reason)
 	}
-	if r := run(0.11); r.Outcome != Inconclusive || !strings.Contains(r.Verdicts[0].Reason, "cpu_starved 11") {
+	if r := run(0.11); r.Outcome != Inconclusive || !strings.Contains(r.Verdicts[0].Reason, "no processor time: 11") {
 		t.Errorf("more than a tenth doubtful: %s: %s", r.Outcome, r.Verdicts[0].Reason)
 	}
 }

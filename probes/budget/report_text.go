@@ -78,7 +78,7 @@ func (v *Verdict) found() string {
 		if worse < 0 {
 			sign = "−"
 		}
-		return fmt.Sprintf("%s%s to %s", sign, c.format(math.Abs(worse)), c.format(v.Reference))
+		return fmt.Sprintf("%s (%s%s)", c.format(v.Reference+worse), sign, c.format(math.Abs(worse)))
 	}
 	if c.Statistic.Form == Extreme {
 		return c.format(v.Estimate)

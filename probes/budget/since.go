@@ -20,8 +20,8 @@ type Since struct {
 
 // since finds the sample from which on values are beyond x more often than before: the split into two parts, each with its
 // own share, under which the record is most likely (Hinkley and Hinkley, Biometrika 57 (1970) 477). It is the first sample
-// when no split makes a story worth telling: when the part before was not at least twice as good, or is less than a
-// twentieth of the record.
+// when no split makes a story worth telling: when the odds of a value beyond x did not at least double, or when either part is
+// less than a twentieth of the record.
 func since(e *Evidence, x float64) Since {
 	r := e.Record
 	total, _ := stats.OverAll(r, x)
@@ -33,7 +33,7 @@ func since(e *Evidence, x float64) Since {
 		o, _ := r.Over(i, x)
 		seen, over = seen+r.Count(i), over+o
 		before, after := over/seen, (total-over)/(n-seen)
-		if seen < n/20 || n-seen < n/20 || before > after/2 {
+		if seen < n/20 || n-seen < n/20 || 2*before*(1-after) > after*(1-before) {
 			continue
 		}
 		gain := likelihood(over, seen) + likelihood(total-over, n-seen) - likelihood(total, n)

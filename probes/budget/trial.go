@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/budget/stats"
 )
 
@@ -226,7 +227,7 @@ func (f *Family) unfit(c *Criterion, e *Evidence) string {
 	total := e.Results + e.Doubtful
 	switch {
 	case e.Doubtful > 0 && float64(e.Doubtful) > f.MaxDoubtful*float64(total):
-		return fmt.Sprintf("%d of %d results are doubtful (%s), more than the %s allowed: they tell of the instrument, not of the network",
+		return fmt.Sprintf("%d of %d results are doubtful (%s), more than the %s allowed: they tell of the machines that measure and not of the network; take other work off them, or measure at a longer interval",
 			e.Doubtful, total, flagText(e.Flags), formatShare(f.MaxDoubtful))
 	case e.Record == nil:
 		return e.Gap
@@ -259,10 +260,20 @@ func tooShort(e *Evidence) string {
 	return ""
 }
 
+// flagText says why results are doubtful, in words.
 func flagText(flags map[string]int) string {
+	words := map[probes.Quality]string{
+		probes.ScheduleLate: "packets left late", probes.KernelRefused: "the kernel refused packets", probes.CPUStarved: "no processor time",
+		probes.ClockStepped: "the clock stepped", probes.ClockUnset: "the clock was not set", probes.Suspended: "the host slept",
+		probes.CrossTraffic: "other traffic on the interface", probes.FarEndLate: "the far end was overloaded",
+	}
 	var parts []string
 	for name, n := range flags {
-		parts = append(parts, fmt.Sprintf("%s %d", name, n))
+		text := name
+		if q, err := probes.ParseQuality(name); err == nil && words[q] != "" {
+			text = words[q]
+		}
+		parts = append(parts, fmt.Sprintf("%s: %d", text, n))
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, ", ")

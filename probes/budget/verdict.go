@@ -151,9 +151,8 @@ func (t *Trial) reason(v *Verdict) string {
 func (t *Trial) finding(b *strings.Builder, v *Verdict) {
 	c := t.Criterion
 	what := c.what()
-	sure := formatShare(c.Confidence) + " sure"
 	if t.Against != Bound {
-		t.comparison(b, v, what, sure)
+		t.comparison(b, v, what)
 		return
 	}
 	nearest := v.Upper
@@ -176,22 +175,22 @@ func (t *Trial) finding(b *strings.Builder, v *Verdict) {
 	if words[Pass] == "at least" {
 		asked = "asked for"
 	}
-	fmt.Fprintf(b, "%s is %s, %s the %s %s", what, c.format(v.Estimate), words[v.Outcome], c.format(limit), asked)
+	how := words[v.Outcome]
 	if excess := math.Abs(v.Estimate-limit) / limit; v.Outcome == Fail && limit > 0 && !c.Shared() && !math.IsInf(excess, 0) {
-		if excess < 1 {
-			fmt.Fprintf(b, " by %.1f %%", 100*excess)
-		} else {
-			fmt.Fprintf(b, ", %.1f times as much", v.Estimate/limit)
+		how = fmt.Sprintf("%.3g %% %s", 100*excess, how)
+		if excess >= 1 {
+			how = fmt.Sprintf("%.3g times", v.Estimate/limit)
 		}
 	}
+	fmt.Fprintf(b, "%s is %s, %s the %s %s", what, c.format(v.Estimate), how, c.format(limit), asked)
 	if c.Statistic.Form == Extreme {
 		b.WriteString(" (of what was measured, which says nothing certain about the link)")
 		return
 	}
-	fmt.Fprintf(b, " (%s: %s %s)", sure, words[v.Outcome], c.format(nearest))
+	fmt.Fprintf(b, " (%s sure that it is %s %s)", formatShare(c.Confidence), words[v.Outcome], c.format(nearest))
 }
 
-func (t *Trial) comparison(b *strings.Builder, v *Verdict, what, sure string) {
+func (t *Trial) comparison(b *strings.Builder, v *Verdict, what string) {
 	c := t.Criterion
 	better, worse := "lower", "higher"
 	now := v.Reference + v.Estimate
@@ -207,14 +206,19 @@ func (t *Trial) comparison(b *strings.Builder, v *Verdict, what, sure string) {
 	if t.Against == Pair {
 		baseline = "the other target's"
 	}
-	fmt.Fprintf(b, "%s is %s, %s %s than %s %s", what, c.format(now), c.format(math.Abs(v.Estimate)), direction, baseline, c.format(v.Reference))
-	if v.Reference > 0 {
-		fmt.Fprintf(b, " (%+.1f %%)", 100*(now-v.Reference)/v.Reference)
-	}
-	if v.Outcome == Fail {
-		fmt.Fprintf(b, ", more than the %s tolerated (%s: at least %s %s)", c.format(v.Tolerated), sure, c.format(v.Lower), worse)
+	if v.Estimate == 0 {
+		fmt.Fprintf(b, "%s is %s, like %s", what, c.format(now), baseline)
 	} else {
-		fmt.Fprintf(b, ", within the %s tolerated (%s: at most %s %s)", c.format(v.Tolerated), sure, c.format(math.Max(0, v.Upper)), worse)
+		fmt.Fprintf(b, "%s is %s, %s %s than %s %s", what, c.format(now), c.format(math.Abs(v.Estimate)), direction, baseline, c.format(v.Reference))
+		if v.Reference > 0 {
+			fmt.Fprintf(b, " (%+.1f %%)", 100*(now-v.Reference)/v.Reference)
+		}
+	}
+	sure := formatShare(c.Confidence) + " sure that it is"
+	if v.Outcome == Fail {
+		fmt.Fprintf(b, ", more than the %s tolerated (%s at least %s %s)", c.format(v.Tolerated), sure, c.format(v.Lower), worse)
+	} else {
+		fmt.Fprintf(b, ", within the %s tolerated (%s at most %s %s)", c.format(v.Tolerated), sure, c.format(math.Max(0, v.Upper)), worse)
 	}
 }
 
@@ -225,29 +229,40 @@ func (t *Trial) ground(v *Verdict) string {
 		text = fmt.Sprintf("%d survival times of %v", v.Samples, c.Survival)
 	}
 	if v.Effective < float64(v.Samples)*0.95 {
-		text += fmt.Sprintf(" that count as %.0f independent ones", v.Effective)
+		text += fmt.Sprintf(" that tell as much as %.0f independent ones", v.Effective)
 	}
 	if v.Lost > 0 {
 		text += fmt.Sprintf(", %d of them lost", v.Lost)
 	}
 	if v.Doubtful > 0 {
-		text += fmt.Sprintf(", %d doubtful results left out", v.Doubtful)
+		text += fmt.Sprintf(", %d doubtful of %d results left out", v.Doubtful, v.Doubtful+v.Results)
 	}
 	return text
 }
 
+// story is since when it is worse, and by how much.
 func (t *Trial) story(v *Verdict) string {
 	if v.Since.Sample == 1 {
-		return "; from the first sample on"
+		return "; it is so from the first sample on"
 	}
-	when := ""
+	c, at := t.Criterion, ""
 	if !v.Since.Time.IsZero() {
-		when = " at " + v.Since.Time.UTC().Format("15:04:05.000") + " UTC"
+		at = v.Since.Time.UTC().Format("15:04:05.000") + " UTC"
 	}
-	if t.Criterion.Statistic.Form == Availability {
-		return fmt.Sprintf("; since about %s (not available: %s of the time before, %s from there)", strings.TrimPrefix(when, " at "), formatShare(v.Since.Before), formatShare(v.Since.After))
+	if c.Statistic.Form == Availability {
+		return fmt.Sprintf("; worse since about %s: not available for %s of the time from there, %s before", at, formatShare(v.Since.After), formatShare(v.Since.Before))
 	}
-	return fmt.Sprintf("; since sample %d%s (beyond it: %s of samples before, %s from there)", v.Since.Sample, when, formatShare(v.Since.Before), formatShare(v.Since.After))
+	if at != "" {
+		at = " (" + at + ")"
+	}
+	beyond := ""
+	if c.Statistic.Form != Share {
+		beyond = " of samples above " + formatQuantity(c.Metric.Unit, t.sinceLimit())
+		if c.LargerIsBetter {
+			beyond = " of samples below " + formatQuantity(c.Metric.Unit, -t.sinceLimit())
+		}
+	}
+	return fmt.Sprintf("; worse since sample %d%s: %s%s from there, %s before", v.Since.Sample, at, formatShare(v.Since.After), beyond, formatShare(v.Since.Before))
 }
 
 // missing says what an inconclusive verdict lacks.
@@ -269,7 +284,7 @@ func (t *Trial) missing(v *Verdict) string {
 	case math.IsInf(v.Lower, -1):
 		bounds = "at most " + c.format(v.Upper)
 	}
-	text := fmt.Sprintf("%s is %s and may be %s (%s sure each way)", what, c.format(v.Estimate), bounds, formatShare(c.Confidence))
+	text := fmt.Sprintf("%s is %s and may be %s (%s sure each way), %s is asked for", what, c.format(v.Estimate), bounds, formatShare(c.Confidence), v.allowed())
 	if t.Against != Bound {
 		text = fmt.Sprintf("%s differs by %s from %s and may by %s; %s are tolerated", what, c.format(v.Estimate), c.format(v.Reference), bounds, c.format(v.Tolerated))
 	}
@@ -278,7 +293,24 @@ func (t *Trial) missing(v *Verdict) string {
 		text += fmt.Sprintf("; it takes at least %d to pass", least)
 	}
 	if v.More > 0 {
-		return text + fmt.Sprintf("; about %d more samples would settle it", v.More)
+		text += fmt.Sprintf("; about %d more samples would settle it", v.More)
+		if v.Span > 0 && v.Samples > 0 {
+			text += ", " + roughly(time.Duration(float64(v.Span)*float64(v.More)/float64(v.Samples))) + " at this rate"
+		}
+		return text
 	}
 	return text + "; more samples would hardly settle it: it is too near the line"
+}
+
+// roughly writes a duration with as many digits as a forecast has.
+func roughly(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0f s", math.Ceil(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0f min", math.Ceil(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%.0f h", math.Ceil(d.Hours()))
+	}
+	return fmt.Sprintf("%.0f days", math.Ceil(d.Hours()/24))
 }
