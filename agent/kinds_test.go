@@ -57,13 +57,14 @@ func (d *diary) sorted() []string {
 	return slices.Sorted(slices.Values(d.spans))
 }
 
-// kinds are three fake kinds: ping and load run for some time, stream goes on without end and cuts windows.
+// kinds are fake kinds: ping and load run for some time, leased does with a lease, stream goes on without end and cuts windows.
 func (d *diary) kinds() catalog.Catalog[probes.Kind] {
 	finite := func() fakeConfig { return fakeConfig{Takes: time.Second, Limit: time.Minute, ends: true} }
 	endless := func() fakeConfig { return fakeConfig{Window: 10 * time.Second} }
 	return catalog.New("probe kind",
 		probes.Define(probes.Kind{Name: "ping", Port: 7}, finite, d.buildRun),
 		probes.Define(probes.Kind{Name: "load", Port: 7, Lane: probes.Load}, finite, d.buildRun),
+		probes.Define(probes.Kind{Name: "leased", Port: 8620, Lane: probes.Load}, finite, d.buildLeased),
 		probes.Define(probes.Kind{Name: "stream", Port: 7, Continuous: true}, endless, d.buildStream),
 	)
 }
