@@ -289,7 +289,7 @@ func FuzzReply(f *testing.F) {
 		l := &ledger{timeout: time.Second}
 		l.open(&window{end: time.Second, counted: true})
 		for range sent % 64 {
-			l.send(0, 0, false)
+			l.send(0, 0, 0)
 		}
 		var p reply
 		if !p.parse(packet, unauthenticated) {

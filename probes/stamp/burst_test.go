@@ -27,7 +27,7 @@ func TestWakeUpIsMeasuredApart(t *testing.T) {
 			return []time.Duration{10 * ms}
 		}
 		c := defaults()
-		c.Interval, c.Burst, c.Idle, c.Count = 400*ms, 5, 2*time.Second, 20
+		c.Interval, c.Burst, c.Idle, c.Count = 400*ms, 5, "2s", 20
 		start := time.Now()
 		r := newPath(sleepy, constant(10*ms)).measure(t.Context(), t, c, &Reflector{})[0]
 		for name, want := range map[string]float64{

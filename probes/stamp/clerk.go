@@ -104,6 +104,7 @@ func (k *clerk) take(w *window, follower neighbour, settled time.Duration, over 
 		known := k.delaying(list, w.estimate, far.error)
 		k.framing(w, far, settled, known)
 		k.marking()
+		k.waking(w)
 		k.judge(w, far)
 	}
 	k.previous, k.epoch = last, w.epoch

@@ -37,7 +37,7 @@ func TestDisturbancesFlagTheirWindow(t *testing.T) {
 		config := defaults()
 		l := &ledger{timeout: time.Second}
 		l.open(&window{end: time.Second, counted: true, epoch: time.Now().UnixNano()})
-		l.send(0, 0, false)
+		l.send(0, 0, 0)
 		l.disturb(disturbance{stepped: -3 * time.Second, slept: 2 * time.Second})
 		l.open(&window{end: 2 * time.Second, counted: true})
 		w, follower := l.takeOut(5 * time.Second)

@@ -15,7 +15,7 @@ type Config struct {
 	Window   time.Duration `yaml:"window" help:"measure without end and give a result per window; 0 measures once" min:"0s" max:"5m"`
 	Warmup   int           `yaml:"warmup" help:"packets sent first that count in no figure" min:"0" max:"1000"`
 	Burst    int           `yaml:"burst" help:"packets in a row before each pause of idle; 0 makes no pauses" min:"0" max:"10000"`
-	Idle     time.Duration `yaml:"idle" help:"pause before each burst, whose first packet measures waking up" min:"0s" max:"1h"`
+	Idle     Pauses        `yaml:"idle" help:"pause before each burst, whose first packet measures waking up; several, as in 0.1s,1s,5s,15s,30s, are made in turn"`
 	Size     int           `yaml:"size" help:"UDP payload in bytes, both ways; 112 or more with a key" min:"44" max:"9000"`
 	Pattern  string        `yaml:"pattern" help:"send the frames of an application in place of equal packets; a late frame counts as lost" oneof:"none,gaming,voice,ar,remote-driving"`
 	PathMTU  bool          `yaml:"path_mtu" help:"search for the largest packet that passes before measuring (RFC 8899)"`
@@ -76,7 +76,7 @@ func (c *Config) planned() time.Duration {
 	}
 	pauses := time.Duration(0)
 	if c.Burst > 0 {
-		pauses = time.Duration((c.Count-1)/c.Burst+1) * c.Idle
+		pauses = c.Idle.total((c.Count-1)/c.Burst + 1)
 	}
 	return warmup + time.Duration(c.Count)*c.Interval + pauses
 }
@@ -112,8 +112,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("window: %v is shorter than the interval of %v, so some results would hold no packet", c.Window, c.Interval)
 	case c.Window > 0 && c.Window < time.Second:
 		return fmt.Errorf("window: %v is below the minimum of 1s", c.Window)
-	case (c.Burst > 0) != (c.Idle > 0):
-		return fmt.Errorf("burst: %d packets with pauses of %v: set both burst and idle, or neither", c.Burst, c.Idle)
+	case (c.Burst > 0) != (c.Idle != ""):
+		return fmt.Errorf("burst: %d packets with pauses of %q: set both burst and idle, or neither", c.Burst, c.Idle)
 	case c.PathMTU && c.Window > 0:
 		return fmt.Errorf("path_mtu: it is searched for before a measurement that ends: leave window away")
 	case c.Key != "" && c.KeyFile != "":

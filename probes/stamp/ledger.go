@@ -24,8 +24,9 @@ type ledger struct {
 	arrivals uint32
 	missing  []missing // lost packets of windows taken out, in the order of sequence, younger than lateLimit
 	far      farState
-	waiting  []waiting // replies whose true departure may still be told, in the order of arrival
-	row      int       // slots skipped since a packet was sent
+	waiting  []waiting     // replies whose true departure may still be told, in the order of arrival
+	row      int           // slots skipped since a packet was sent
+	owed     time.Duration // a pause whose first packet did not leave: the next one that does is the first
 }
 
 // missing is a packet that was given up and may still come.
@@ -96,15 +97,17 @@ func (l *ledger) nextSeq() uint32 {
 	return uint32(l.next)
 }
 
-// send takes down a packet that is about to leave, scheduleError later than planned, first after a pause, and returns the wall clock at
-// session time 0 for its time stamp.
-func (l *ledger) send(at, scheduleError time.Duration, first bool) (epoch int64) {
+// send takes down a packet that is about to leave, scheduleError later than planned and after a pause, if that is not 0, and
+// returns the wall clock at session time 0 for its time stamp.
+func (l *ledger) send(at, scheduleError, paused time.Duration) (epoch int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.windows[len(l.windows)-1]
 	r := record{sent: at}
-	if first {
+	paused, l.owed = max(paused, l.owed), 0
+	if paused > 0 {
 		r.fate |= cold
+		w.pauses = append(w.pauses, pause{seq: l.next, length: paused})
 	}
 	w.records = append(w.records, r)
 	w.open++
@@ -129,16 +132,21 @@ func (l *ledger) refuse() {
 	w.sent--
 	w.refused++
 	l.next--
+	if n := len(w.pauses); n > 0 && w.pauses[n-1].seq == l.next {
+		l.owed = w.pauses[n-1].length
+		w.pauses = w.pauses[:n-1]
+	}
 }
 
-// skip takes down a slot that passed before a packet could be sent: the process came so much later.
-func (l *ledger) skip(scheduleError time.Duration) {
+// skip takes down a slot, after a pause or not, that passed before a packet could be sent: the process came so much later.
+func (l *ledger) skip(scheduleError, paused time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.windows[len(l.windows)-1]
 	w.skipped++
 	w.lateness += scheduleError
 	l.row++
+	l.owed = max(l.owed, paused)
 	w.blind = max(w.blind, l.row)
 }
 

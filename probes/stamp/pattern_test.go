@@ -219,7 +219,7 @@ func TestPatternGoesOnAcrossWindows(t *testing.T) {
 func TestPatternAndOtherSettings(t *testing.T) {
 	for want, change := range map[string]func(*Config){
 		"pattern: gaming says when packets leave and how large they are: leave interval away, or the pattern":                   func(c *Config) { c.Interval = 20 * ms },
-		"pattern: gaming says when packets leave and how large they are: leave count, size, burst, idle away, or the pattern":   func(c *Config) { c.Count, c.Size, c.Burst, c.Idle = 5, 300, 3, time.Second },
+		"pattern: gaming says when packets leave and how large they are: leave count, size, burst, idle away, or the pattern":   func(c *Config) { c.Count, c.Size, c.Burst, c.Idle = 5, 300, 3, "1s" },
 		"timeout: 50ms is below 100ms, the round trip that pattern gaming allows a frame":                                       func(c *Config) { c.Wait = 50 * ms },
 		"pattern: gaming over 24h0m0s makes 6376320 packets in one result, more than 1000000: set a shorter duration or window": func(c *Config) { c.Duration = 24 * time.Hour },
 	} {

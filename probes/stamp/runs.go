@@ -11,12 +11,12 @@ import (
 type run struct {
 	start          time.Duration // departure of the first
 	lost, up, down int
-	pauses         int // of the schedule, within the row
+	paused         time.Duration // by the schedule, within the row
 }
 
 // lasted is how long the row kept the stream interrupted by a given moment. Pauses of the schedule are no interruption.
 func (p *interruptions) lasted(end time.Duration) time.Duration {
-	return max(0, end-p.run.start-time.Duration(p.run.pauses)*p.idle)
+	return max(0, end-p.run.start-p.run.paused)
 }
 
 // interruptions finds the rows of lost packets. The interruption lasts from the departure of the first lost packet to
@@ -24,7 +24,6 @@ func (p *interruptions) lasted(end time.Duration) time.Duration {
 // interval. It ends in the window in which a packet gets through; until then each window says how long it has lasted.
 type interruptions struct {
 	least time.Duration // that makes an event
-	idle  time.Duration // length of a pause of the schedule
 	run   run
 	spike spikes
 }
@@ -38,7 +37,7 @@ func (p *interruptions) observe(rec *probes.Recorder, w *window, settled, end ti
 	for i := range w.records {
 		r := &w.records[i]
 		if r.fate.has(cold) && p.run.lost > 0 {
-			p.run.pauses++
+			p.run.paused += w.pauseBefore(w.first + uint64(i))
 		}
 		switch {
 		case r.lost(settled):

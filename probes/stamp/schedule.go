@@ -9,7 +9,7 @@ import (
 type slot struct {
 	at      time.Duration // on the session clock
 	counted bool          // false for warm-up
-	cold    bool          // the first one after a pause
+	pause   time.Duration // before it, when it is the first one after a pause
 
 	flow  *flow  // whose frame it belongs to; nil without a pattern
 	frame uint32 // number of that frame
@@ -29,11 +29,11 @@ type schedule struct {
 	interval time.Duration
 	random   *rand.Rand // draws the gaps; nil for equal ones
 	warmup   int
-	burst    int           // counted slots between pauses; 0 for no pauses
-	idle     time.Duration // length of a pause
-	count    int           // counted slots; 0 when the end goes by time
-	end      time.Duration // no slot at or after; 0 when the end goes by count or never comes
-	course   *course       // gives the counted slots where a pattern is worked off; nil otherwise
+	burst    int             // counted slots between pauses; 0 for no pauses
+	idle     []time.Duration // lengths of the pauses, in turn
+	count    int             // counted slots; 0 when the end goes by time
+	end      time.Duration   // no slot at or after; 0 when the end goes by count or never comes
+	course   *course         // gives the counted slots where a pattern is worked off; nil otherwise
 
 	next  time.Duration
 	given int
@@ -41,7 +41,7 @@ type schedule struct {
 
 // newSchedule begins at time at.
 func newSchedule(c *Config, random *rand.Rand, at time.Duration) *schedule {
-	s := &schedule{interval: c.Interval, warmup: c.Warmup, burst: c.Burst, idle: c.Idle, next: at}
+	s := &schedule{interval: c.Interval, warmup: c.Warmup, burst: c.Burst, idle: c.Idle.list(), next: at}
 	if c.Spacing == poisson {
 		s.random = random
 	}
@@ -69,9 +69,9 @@ func (s *schedule) take() (next slot, ok bool) {
 		s.next = next.at
 		return next, s.end == 0 || next.at < s.end
 	}
-	if next.counted && s.burst > 0 && (s.given-s.warmup)%s.burst == 0 {
-		next.cold = true
-		s.next += s.idle
+	if given := s.given - s.warmup; next.counted && s.burst > 0 && given%s.burst == 0 {
+		next.pause = s.idle[given/s.burst%len(s.idle)]
+		s.next += next.pause
 	}
 	next.at = s.next
 	if next.counted && (s.count > 0 && s.given-s.warmup >= s.count || s.end > 0 && s.next >= s.end) {

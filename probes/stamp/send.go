@@ -35,10 +35,10 @@ func (m *measurement) waitAndSend(ctx context.Context, next slot) bool {
 	behind := now - next.at
 	if behind > next.patience(m.config) {
 		// To send it now would only crowd the next one; the spacing is part of what is measured.
-		m.ledger.skip(behind)
+		m.ledger.skip(behind, next.pause)
 		return true
 	}
-	epoch := m.ledger.send(now, behind, next.cold)
+	epoch := m.ledger.send(now, behind, next.pause)
 	packet := template.depart(epoch + int64(now))
 	m.capture.sent(epoch+int64(now), packet)
 	link := m.line.current()

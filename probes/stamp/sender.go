@@ -124,7 +124,7 @@ func (p *sender) measurement(rec *probes.Recorder) (*measurement, error) {
 	m.shape(sending, ssid)
 	m.clerk = &clerk{
 		rec: rec, config: &p.config, pattern: p.config.pattern(), clock: clock, template: m.template, trouble: m.trouble,
-		interruptions: interruptions{least: p.config.gap(), idle: p.config.Idle},
+		interruptions: interruptions{least: p.config.gap()},
 	}
 	return m, nil
 }

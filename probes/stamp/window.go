@@ -65,6 +65,7 @@ type window struct {
 	first      uint64        // sequence number of records[0]
 	records    []record
 	frames     []frame // of a pattern, in the order of sending
+	pauses     []pause // of the schedule, before packets of the window
 	copies     []extra // those that the far end answered anew, hence under another number
 	copiesDown int     // those that it did not
 	overtaken  int     // packets recovered from earlier windows after later ones had come
