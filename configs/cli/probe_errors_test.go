@@ -137,8 +137,8 @@ func TestWrongKey(t *testing.T) {
 	}
 	for _, c := range []badInput{
 		{"stamp, too short", probe("stamp", open, "--key", "short"), exitUsage, "key has 5 bytes: STAMP needs 16 or more"},
-		{"stamp, another one", probe("stamp", keyed, "--key", strings.Repeat("x", 16)), exitUnreachable, "no STAMP reflector there, or its key is another"},
-		{"stamp, at a far end without", probe("stamp", open, "--key", key), exitFailed, "do not fit the key: set the reflector's key"},
+		{"stamp, another one", probe("stamp", keyed, "--key", strings.Repeat("x", 16)), exitFailed, "the key is not that of the reflector at"},
+		{"stamp, at a far end without", probe("stamp", open, "--key", key), exitFailed, "the key is not that of the reflector at"},
 		{"stamp, the right one", probe("stamp", keyed, "--key", key, "--size", "112"), exitOK, ": ok in "},
 		{"quic", probe("quic", quic, "--pin", wrongPin), exitFailed, pin},
 		{"http over TLS", probe("http", tls, "--pin", wrongPin), exitFailed, pin},

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/nrprobe/nrprobe/configs"
 	"github.com/nrprobe/nrprobe/probes/farend"
@@ -16,8 +17,54 @@ import (
 
 // reflectorFlags are the flags of nrprobe reflector. What they set stands above the file.
 type reflectorFlags struct {
-	file, data string
-	iperf3     []string
+	file, data                string
+	stamp, streams, tls, quic []string
+	iperf3                    []string
+	stampKeyFile              string
+}
+
+func (f *reflectorFlags) add(to *pflag.FlagSet) {
+	to.StringVarP(&f.file, "config", "c", "", "configuration file (YAML)")
+	to.StringVar(&f.data, "data", "", "folder for the certificate (default: the user's data folder)")
+	for _, port := range []struct {
+		name, what string
+		listen     *[]string
+	}{
+		{"stamp", "UDP `ADDRESS` for STAMP", &f.stamp},
+		{"streams", "TCP `ADDRESS` for plain TCP probes", &f.streams},
+		{"tls", "TCP `ADDRESS` for TLS", &f.tls},
+		{"quic", "UDP `ADDRESS` for QUIC", &f.quic},
+	} {
+		to.StringSliceVar(port.listen, port.name, nil, port.what+", or off; may be repeated")
+	}
+	to.StringVar(&f.stampKeyFile, "stamp-key-file", "", "`FILE` with the secret of authenticated STAMP, 16 bytes or more")
+	to.StringSliceVar(&f.iperf3, "iperf3", nil, "answer iperf3 clients, on this `ADDRESS` or on port 5201 (--iperf3=:5202)")
+	to.Lookup("iperf3").NoOptDefVal = ":" + strconv.Itoa(farend.Iperf3Port)
+}
+
+// off closes a port that is open by default.
+const off = "off"
+
+// apply puts what the flags say in the place of what the configuration says.
+func (f *reflectorFlags) apply(c *reflector.Config) {
+	if f.data != "" {
+		c.Data = f.data
+	}
+	for _, port := range []struct {
+		flag   []string
+		listen *reflector.Listen
+	}{{f.stamp, &c.STAMP.Listen}, {f.streams, &c.Streams}, {f.tls, &c.TLS}, {f.quic, &c.QUIC}, {f.iperf3, &c.Iperf3}} {
+		switch {
+		case len(port.flag) == 0:
+		case len(port.flag) == 1 && port.flag[0] == off:
+			port.listen.Addresses = nil
+		default:
+			port.listen.Addresses = port.flag
+		}
+	}
+	if f.stampKeyFile != "" {
+		c.STAMP.Key, c.STAMP.KeyFile = "", f.stampKeyFile
+	}
 }
 
 func newReflector(p *Process) *cobra.Command {
@@ -28,12 +75,18 @@ func newReflector(p *Process) *cobra.Command {
 		Long: `Answers what probes send: STAMP on UDP 862 (where the process may open it) and 8620, plain TCP on 8620, TLS and QUIC on
 8443. A certificate is made at first start and kept; its pin is logged, for agents to hold it to.
 
-It needs no configuration. Open these ports on the way: UDP 8620, TCP 8620, UDP 8443, TCP 8443.
+It needs no configuration. Open these ports on the way: UDP 8620, TCP 8620, UDP 8443, TCP 8443. Other addresses are
+chosen with --stamp, --streams, --tls and --quic, each as often as it takes; the word off closes a port.
+
+With --stamp-key-file STAMP is authenticated (RFC 8762): only senders with the same key are answered, and a sender with
+another one is told so. Who wants to answer all others as well starts a second reflector on another port.
 
 With --iperf3 it answers iperf3 as well, several clients at once, on TCP and UDP 5201: any iperf3 -c HOST measures
 against it. A test may take ten minutes, and eight run at a time.`,
 		Example: `  nrprobe reflector
   nrprobe reflector --data /var/lib/nrprobe-reflector
+  nrprobe reflector --stamp 192.0.2.1:862 --stamp :9000 --quic off
+  openssl rand -hex 16 > stamp.key && chmod 600 stamp.key && nrprobe reflector --stamp-key-file stamp.key
   nrprobe reflector --iperf3
   nrprobe reflector --iperf3=192.0.2.1:5202
   nrprobe reflector -c /etc/nrprobe/reflector.yaml`,
@@ -45,10 +98,7 @@ against it. A test may take ten minutes, and eight run at a time.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return runReflector(cmd, p, flags) },
 	}
-	cmd.Flags().StringVarP(&flags.file, "config", "c", "", "configuration file (YAML)")
-	cmd.Flags().StringVar(&flags.data, "data", "", "folder for the certificate (default: the user's data folder)")
-	cmd.Flags().StringSliceVar(&flags.iperf3, "iperf3", nil, "answer iperf3 clients, on this `ADDRESS` or on port 5201 (--iperf3=:5202)")
-	cmd.Flags().Lookup("iperf3").NoOptDefVal = ":" + strconv.Itoa(farend.Iperf3Port)
+	flags.add(cmd.Flags())
 	return cmd
 }
 
@@ -61,12 +111,7 @@ func runReflector(cmd *cobra.Command, p *Process, flags reflectorFlags) error {
 	if err != nil {
 		return err
 	}
-	if flags.data != "" {
-		config.Data = flags.data
-	}
-	if len(flags.iperf3) > 0 {
-		config.Iperf3.Addresses = flags.iperf3
-	}
+	flags.apply(&config)
 	network, err := host.New(host.Config{})
 	if err != nil {
 		return err

@@ -82,7 +82,7 @@ func startFarEnd(t *testing.T, services ...farend.Service) *reflector.Reflector 
 	config := reflector.Defaults()
 	config.Data = t.TempDir()
 	free := reflector.Listen{Addresses: []string{"127.0.0.1:0"}}
-	config.STAMP, config.Streams, config.TLS, config.QUIC = free, free, free, free
+	config.STAMP.Listen, config.Streams, config.TLS, config.QUIC = free, free, free, free
 	r, err := reflector.New(config, network, slog.New(slog.DiscardHandler), services...)
 	if err != nil {
 		t.Fatal(err)

@@ -106,7 +106,7 @@ func startReflector(ctx context.Context, o Options, running *group) (*reflector.
 	config := reflector.Defaults()
 	config.Data = filepath.Join(o.Data, "reflector")
 	free := reflector.Listen{Addresses: []string{"127.0.0.1:0"}}
-	config.STAMP, config.Streams, config.TLS, config.QUIC = free, free, free, free
+	config.STAMP.Listen, config.Streams, config.TLS, config.QUIC = free, free, free, free
 	log := o.Log.With("role", "reflector")
 	r, err := reflector.New(config, network, log, o.FarEnds(log, lease.NewBook(config.Leases, log))...)
 	if err != nil {

@@ -42,8 +42,12 @@ func Kinds() catalog.Catalog[probes.Kind] {
 func FarEnds(log *slog.Logger, leases *lease.Book) []farend.Service {
 	throughputLimits, capacityLimits := throughput.DefaultLimits(), capacity.DefaultLimits()
 	throughputLimits.Leases, capacityLimits.Leases = leases, leases
+	reflector := &stamp.Reflector{Log: log}
+	if leases != nil {
+		reflector.Leases = leases.Active
+	}
 	list := []farend.Service{
-		stamp.FarEnd(log),
+		reflector.FarEnd(),
 		tcp.FarEnd(log),
 		quic.FarEnd(log),
 		throughput.FarEndWithin(throughputLimits, log),

@@ -24,6 +24,8 @@ type Service struct {
 	Name string
 	// Packets answers on the UDP port that the reflector gives it alone (STAMP, 862 or 8620).
 	Packets func(ctx context.Context, pc net.PacketConn) error
+	// PacketsAs is Packets as the reflector's configuration wants it; nil where there is nothing to choose.
+	PacketsAs func(STAMP) func(ctx context.Context, pc net.PacketConn) error
 	// Streams answer on the plain TCP port, by the preamble of PreambleSize bytes that the reflector has already read.
 	Streams map[string]func(ctx context.Context, c net.Conn) error
 	// QUIC answers on the QUIC port, by ALPN protocol. The connection may still be in its handshake (0-RTT).
@@ -34,6 +36,18 @@ type Service struct {
 	// service's name and lists addresses. The context bounds the opening alone.
 	Own func(ctx context.Context, network probes.Network, address string) (Server, error)
 }
+
+// STAMP is what the reflector's configuration says of the port that Packets answers on. The zero value answers all comers.
+type STAMP struct {
+	// Key is the secret of the authenticated mode (RFC 8762 section 4.4), MinKey bytes or more; empty for the unauthenticated
+	// mode.
+	Key []byte
+	// Stateless keeps no count of what each sender sent.
+	Stateless bool
+}
+
+// MinKey is the shortest secret of STAMP's authenticated mode, in bytes: as many as its codes have.
+const MinKey = 16
 
 // Server answers on ports of its own, which are open when it is handed over. It keeps limits of its own.
 type Server interface {

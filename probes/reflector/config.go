@@ -17,7 +17,7 @@ import (
 
 // Config is the reflector's configuration: the keys of reflector.yaml. Start with Defaults.
 type Config struct {
-	STAMP   Listen `yaml:"stamp" help:"UDP, STAMP (RFC 8762)"`
+	STAMP   STAMP  `yaml:"stamp" help:"UDP, STAMP (RFC 8762)"`
 	Streams Listen `yaml:"streams" help:"plain TCP"`
 	TLS     Listen `yaml:"tls" help:"TCP, TLS with HTTP/1.1 and HTTP/2"`
 	QUIC    Listen `yaml:"quic" help:"UDP, QUIC with HTTP/3 and probes of our own"`
@@ -37,6 +37,15 @@ type Listen struct {
 	Addresses []string `yaml:"listen" help:"addresses with port, like :8620 or 192.0.2.1:8620"`
 }
 
+// STAMP is where STAMP is answered, and how. With a key, only senders that have it are answered, on all addresses: whoever
+// wants to answer others as well starts a second reflector for them.
+type STAMP struct {
+	Listen
+	Key       string `yaml:"key" help:"secret of the authenticated mode, 16 bytes or more; answers only senders that have it. Better kept in key_file"`
+	KeyFile   string `yaml:"key_file" help:"file that holds the secret, which only the reflector's user should be able to read"`
+	Stateless bool   `yaml:"stateless" help:"keep no count for each sender: loss then cannot be told apart by direction"`
+}
+
 // Limits bound what clients may take. They keep an open reflector useful; they do not replace a firewall.
 type Limits struct {
 	// Connections counts TCP and QUIC connections together, ClientConnections those of one client: one IPv4 address or
@@ -52,7 +61,7 @@ type Limits struct {
 func Defaults() Config {
 	port := func(n int) string { return ":" + strconv.Itoa(n) }
 	return Config{
-		STAMP:   Listen{[]string{port(farend.StampWellKnown), port(farend.STAMPPort)}},
+		STAMP:   STAMP{Listen: Listen{[]string{port(farend.StampWellKnown), port(farend.STAMPPort)}}},
 		Streams: Listen{[]string{port(farend.StreamPort)}},
 		TLS:     Listen{[]string{port(farend.TLSPort)}},
 		QUIC:    Listen{[]string{port(farend.TLSPort)}},
@@ -79,6 +88,12 @@ func (c *Config) problems() []problem {
 	var list []problem
 	if (c.CertFile == "") != (c.KeyFile == "") {
 		list = append(list, problem{"cert_file", "cert_file and key_file go together: give both or neither"})
+	}
+	switch n := len(c.STAMP.Key); {
+	case n > 0 && c.STAMP.KeyFile != "":
+		list = append(list, problem{"stamp", "key and key_file are both given: keep one"})
+	case n > 0 && n < farend.MinKey:
+		list = append(list, problem{"stamp", fmt.Sprintf("the key has %d bytes: STAMP needs %d or more, such as openssl rand -hex 16 gives", n, farend.MinKey)})
 	}
 	for _, p := range c.ports() {
 		for _, address := range p.listen.Addresses {
@@ -115,7 +130,7 @@ type port struct {
 }
 
 func (c *Config) ports() []port {
-	return []port{{"stamp", "udp", c.STAMP}, {"streams", "tcp", c.Streams}, {"tls", "tcp", c.TLS}, {"quic", "udp", c.QUIC}, {"iperf3", "tcp and udp", c.Iperf3}}
+	return []port{{"stamp", "udp", c.STAMP.Listen}, {"streams", "tcp", c.Streams}, {"tls", "tcp", c.TLS}, {"quic", "udp", c.QUIC}, {"iperf3", "tcp and udp", c.Iperf3}}
 }
 
 func checkAddress(address string) error {

@@ -48,7 +48,7 @@ func (s *ownServer) own() farend.Service {
 // onlyOwn is a configuration that opens nothing but the port of such a server.
 func onlyOwn() Config {
 	c := Defaults()
-	c.STAMP, c.Streams, c.TLS, c.QUIC = Listen{}, Listen{}, Listen{}, Listen{}
+	c.STAMP, c.Streams, c.TLS, c.QUIC = STAMP{}, Listen{}, Listen{}, Listen{}
 	c.Iperf3.Addresses = []string{"127.0.0.1:0"}
 	return c
 }

@@ -48,6 +48,11 @@ func New(config Config, network probes.Network, log *slog.Logger, list ...farend
 	if err != nil {
 		return nil, fmt.Errorf("reflector: %w", err)
 	}
+	if s.packets != nil {
+		if s.packets, err = config.STAMP.answer(s.stamp, log); err != nil {
+			return nil, fmt.Errorf("reflector: %w", err)
+		}
+	}
 	r := &Reflector{config: config, net: network, log: log, services: s, handler: s.handler(), gate: newGate(config.Limits), ready: make(chan struct{})}
 	switch {
 	case len(config.TLS.Addresses)+len(config.QUIC.Addresses) == 0:
@@ -191,6 +196,7 @@ func (r *Reflector) shutdown(serving context.Context, end func(), stops []func(c
 // services is what the kinds answer, by how clients ask for it.
 type services struct {
 	packets func(context.Context, net.PacketConn) error
+	stamp   farend.Service // that packets is of
 	streams map[string]func(context.Context, net.Conn) error
 	quic    map[string]func(context.Context, *quicgo.Conn) error
 	http    map[string]http.Handler
@@ -208,7 +214,7 @@ func collect(list []farend.Service) (*services, error) {
 			return nil, fmt.Errorf("service %s wants the STAMP port, which another has", s.Name)
 		}
 		if s.Packets != nil {
-			all.packets = s.Packets
+			all.packets, all.stamp = s.Packets, s
 		}
 		if s.Own != nil && s.Name != "iperf3" {
 			return nil, fmt.Errorf("service %s wants ports of its own, for which there is no setting", s.Name)

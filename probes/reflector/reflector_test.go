@@ -55,7 +55,7 @@ func farEnds() []farend.Service {
 func onLoopback(t *testing.T) Config {
 	t.Helper()
 	c := Defaults()
-	for _, l := range []*Listen{&c.STAMP, &c.Streams, &c.TLS, &c.QUIC} {
+	for _, l := range []*Listen{&c.STAMP.Listen, &c.Streams, &c.TLS, &c.QUIC} {
 		l.Addresses = []string{"127.0.0.1:0"}
 	}
 	c.Data, c.Names, c.Grace = t.TempDir(), []string{"localhost", "127.0.0.1"}, 100*time.Millisecond

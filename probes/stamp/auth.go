@@ -5,13 +5,12 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
+
+	"github.com/nrprobe/nrprobe/probes/farend"
 )
 
 // hmacSize is the length of HMAC-SHA-256 truncated to 128 bits (RFC 8762 section 4.4).
 const hmacSize = 16
-
-// minKeySize is the shortest secret that is accepted: 128 bits, as many as the truncated code has.
-const minKeySize = 16
 
 // signer makes and checks message authentication codes. It is not safe for concurrent use; each goroutine has its own.
 // The nil signer stands for the unauthenticated mode.
@@ -25,8 +24,8 @@ func newSigner(secret []byte) (*signer, error) {
 	switch {
 	case len(secret) == 0:
 		return nil, nil
-	case len(secret) < minKeySize:
-		return nil, fmt.Errorf("key has %d bytes: STAMP needs %d or more", len(secret), minKeySize)
+	case len(secret) < farend.MinKey:
+		return nil, fmt.Errorf("key has %d bytes: STAMP needs %d or more", len(secret), farend.MinKey)
 	}
 	return &signer{mac: hmac.New(sha256.New, secret)}, nil
 }

@@ -131,7 +131,7 @@ func (c *Config) secret() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key_file: %w", err)
 	}
-	text = bytes.TrimRight(text, "\r\n")
+	text = bytes.TrimSpace(text)
 	if len(text) == 0 {
 		return nil, fmt.Errorf("key_file: %s is empty: it should hold the secret", c.KeyFile)
 	}

@@ -30,9 +30,17 @@ type Reflector struct {
 	lost  func() uint64 // see lookout; nil to ask the socket
 }
 
-// FarEnd is the reflector as `nrprobe reflector` serves it: unauthenticated and stateful.
-func FarEnd(log *slog.Logger) farend.Service {
-	return farend.Service{Name: Name, Packets: (&Reflector{Log: log}).Serve}
+// FarEnd is the reflector as `nrprobe reflector` serves it, by default unauthenticated and stateful.
+func FarEnd(log *slog.Logger) farend.Service { return (&Reflector{Log: log}).FarEnd() }
+
+// FarEnd is this reflector as a service. What the reflector's configuration says of Key and Stateless stands above the
+// fields.
+func (r *Reflector) FarEnd() farend.Service {
+	return farend.Service{Name: Name, Packets: r.Serve, PacketsAs: func(c farend.STAMP) func(context.Context, net.PacketConn) error {
+		configured := *r
+		configured.Key, configured.Stateless = c.Key, c.Stateless
+		return configured.Serve
+	}}
 }
 
 // Defaults of a Reflector. Five minutes outlive the idle time of common NAT mappings, after which a sender comes from
