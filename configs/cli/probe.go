@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -60,6 +61,7 @@ func newProbeKind(p *Process, kind probes.Kind) *cobra.Command {
 	}
 	addFlags(cmd.Flags(), config)
 	flags.reach.add(cmd.Flags())
+	cmd.Flags().Lookup("ip-family").Usage = "address family to use (any, 4, 6), or both at the same time (both): a result each, labelled ip_family"
 	if kind.Lane == probes.Load {
 		flags.reach.addSite(cmd.Flags())
 	}
@@ -77,16 +79,10 @@ func runProbe(cmd *cobra.Command, p *Process, kind probes.Kind, config any, flag
 	if err != nil {
 		return usage("%w", err)
 	}
-	env, err := flags.reach.env(p, kind, log)
+	sides, err := flags.sides(p, kind, config, target, log)
 	if err != nil {
 		return err
 	}
-	probe, err := kind.Build(config, env, target)
-	if err != nil {
-		return usage("%w", err)
-	}
-	job := probes.Job{Kind: kind.Name, Name: kind.Name, Target: target.Text, Probe: probe, Timeout: kind.Timeout(config)}
-	runner := &probes.Runner{Agent: hostName(), Boot: newBoot()}
 	show := printer{asJSON: flags.asJSON}
 	if flags.flight != "" {
 		if show.flight, err = flight.Start(flight.Config{File: flags.flight}, log); err != nil {
@@ -94,13 +90,24 @@ func runProbe(cmd *cobra.Command, p *Process, kind probes.Kind, config any, flag
 		}
 		defer show.flight.Close()
 	}
-	return p.measure(cmd.Context(), runner, job, show)
+	if len(sides) > 1 {
+		return p.measureBoth(cmd.Context(), sides, show)
+	}
+	return p.measure(cmd.Context(), sides[0].runner, sides[0].job, show)
 }
 
 // printer says what happens to Results.
 type printer struct {
 	asJSON bool
 	flight *flight.Recorder // nil when none is wanted
+}
+
+// print writes one Result.
+func (t *printer) print(w io.Writer, r *probes.Result) error {
+	if t.asJSON {
+		return json.NewEncoder(w).Encode(r)
+	}
+	return printResult(w, r)
 }
 
 // measure runs the job with a progress display and prints each Result. The outcome of the last one decides the exit code.
@@ -113,11 +120,7 @@ func (p *Process) measure(ctx context.Context, runner *probes.Runner, job probes
 		show.clear()
 		last = r
 		to.flight.Look(r)
-		if to.asJSON {
-			writeErr = json.NewEncoder(p.Stdout).Encode(r)
-		} else {
-			writeErr = printResult(p.Stdout, r)
-		}
+		writeErr = to.print(p.Stdout, r)
 	})
 	show.stop()
 	if writeErr != nil {

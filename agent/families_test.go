@@ -1,0 +1,36 @@
+package agent
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestBothFamiliesMakeTwoProbes: one entry becomes two, told apart by name and by label, that share the rest.
+func TestBothFamiliesMakeTwoProbes(t *testing.T) {
+	c, err := Parse("agent.yaml", []byte(`
+agent: {name: van-07}
+probes:
+  - {name: edge, kind: ping, target: "reflector.example", ip_family: both, labels: {slice: embb}}
+  - {name: other, kind: ping, target: "reflector.example"}
+`), lookup, newDiary().kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	type entry struct {
+		Name, Family string
+		Labels       map[string]string
+	}
+	var got []entry
+	for _, p := range c.Probes {
+		got = append(got, entry{p.Name, p.IPFamily, p.Labels})
+	}
+	want := []entry{
+		{"edge-4", "4", map[string]string{"slice": "embb", "ip_family": "4"}},
+		{"edge-6", "6", map[string]string{"slice": "embb", "ip_family": "6"}},
+		{"other", "any", nil},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
