@@ -53,6 +53,20 @@ func (p *pace) threshold(n int, now time.Time) (bytes int, ok bool) {
 	return int(min(worth, maxThreshold)), true
 }
 
+// Count is how many bytes have arrived, what waits in the kernel included, and how long after start. Both are of one moment: a
+// reading that a busy machine interrupted is taken again.
+func (r *Receiver) Count(start time.Time) (bytes int64, at time.Duration) {
+	for range 3 {
+		before := time.Since(start)
+		r.Sweep()
+		bytes, at = r.Received.Total(), time.Since(start)
+		if at-before < time.Millisecond {
+			break
+		}
+	}
+	return bytes, at
+}
+
 // nearLimit says whether what waits uncounted may be what is missing to the limit. Up to there a wake-up is certain to
 // come before all of it has arrived.
 func (r *Receiver) nearLimit() bool { return r.Received.Left() < 2*r.waiting+2*maxThreshold }

@@ -93,9 +93,6 @@ func (r *Receiver) Sweep() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for s := range r.streams {
-		if s.threshold == 1 {
-			continue
-		}
 		_ = s.raw.Control(func(fd uintptr) { // it fails on a closed connection only, on which nothing waits
 			n, errno := truncate(fd)
 			switch {

@@ -39,8 +39,10 @@ func (p *tcpProbe) Measure(ctx context.Context, rec *probes.Recorder) error {
 	if err := r.begin(flowing); err != nil {
 		return err
 	}
+	r.around.Begin()
 	r.flow(flowing)
 	why, err := r.watch(flowing)
+	r.judge()
 	stopFlows(errEnded)
 	if err == nil {
 		err = r.finish(ctx)
@@ -78,6 +80,9 @@ func (r *tcpRun) connect(ctx context.Context) error {
 		return err
 	}
 	r.address = target.Address()
+	if err := r.quiet(ctx, r.env); err != nil {
+		return err
+	}
 	begun := time.Now()
 	if r.conn, err = r.dial(ctx); err != nil {
 		return err

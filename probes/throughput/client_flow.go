@@ -31,10 +31,10 @@ func (r *tcpRun) flow(ctx context.Context) {
 }
 
 // take samples what is counted here: what arrives, and what the own kernel says of what it sends.
-func (r *tcpRun) take(at time.Duration) {
+func (r *tcpRun) take(time.Duration) {
 	if down := r.meter(probes.Down); down != nil {
-		r.in.Sweep()
-		down.add(sample{at: at, bytes: down.counter.Total()})
+		bytes, now := r.in.Count(r.start)
+		down.add(sample{at: now, bytes: bytes})
 	}
 	if up := r.meter(probes.Up); up != nil {
 		var state load.State

@@ -23,6 +23,7 @@ type Config struct {
 	Interval          time.Duration `yaml:"interval" help:"how often the receiver's count is taken" min:"20ms" max:"1s"`
 	Settle            float64       `yaml:"settle" help:"stop early when the rate is known to this share of it, as in 0.1: what the whole duration would give lies so near with the confidence asked for; 0 is off" min:"0" max:"0.5"`
 	Confidence        float64       `yaml:"confidence" help:"confidence that settle asks for, from what the seconds behind the ramp have shown so far; three of them at least" min:"0.5" max:"0.999"`
+	Quiet             time.Duration `yaml:"quiet" help:"wait at most so long until others leave the interface alone for half a second, below 1 Mbit/s, and flag cross_traffic if they do not; 0 does not wait (Linux)" min:"0s" max:"5m"`
 	CongestionControl string        `yaml:"congestion_control" help:"TCP congestion control of the sender, as its kernel names it; the kernel's default when empty (Linux)"`
 	lease.Terms
 }
@@ -39,7 +40,7 @@ func defaults() Config {
 const setupTime = 4 * idleLimit
 
 // Timeout implements probes.Config.
-func (c *Config) Timeout() time.Duration { return c.LeaseWait + c.Duration + setupTime }
+func (c *Config) Timeout() time.Duration { return c.LeaseWait + c.Quiet + c.Duration + setupTime }
 
 // ways lists the directions that are measured.
 func (c *Config) ways() []probes.Direction {
@@ -74,6 +75,8 @@ those behind it, or which the following second exceeds by less than 10 %. What w
 ramp_up_seconds and ramp_down_seconds; warmup sets it by hand.
 Uses as much data as it can: bound it by duration, volume or max_bytes, or let settle end it early. On recorded
 5G links, settle 0.15 took 37 % of the bytes of ten seconds, with a median error of 2 % (make bench-early-stop).
+What others move over the interface meanwhile is noted and, beyond 1 Mbit/s, flagged as cross_traffic; a host whose
+processors were taken is flagged as cpu_starved (Linux).
 Port 8620 for TCP and 8443 for QUIC when the target names none. Over QUIC the congestion control is New Reno.
 Asks the reflector for a lease first, so that one load test of a site runs at a time, and waits for it (lease_wait).
 Against a server that grants none it runs all the same.`,
@@ -97,7 +100,7 @@ func buildGuarded(c Config, env probes.Env, target probes.Target) (probes.Probe,
 	}
 	return lease.Guard(p, lease.Gate{
 		Env: env, Target: target, Plain: c.Transport == "tcp", Terms: c.Terms,
-		Ask: lease.Ask{Kind: "throughput", Bytes: int64(c.WorstCase()), Duration: c.Duration + setupTime},
+		Ask: lease.Ask{Kind: "throughput", Bytes: int64(c.WorstCase()), Duration: c.Quiet + c.Duration + setupTime},
 	}), nil
 }
 

@@ -58,6 +58,7 @@ type measurement struct {
 	address string                  // of the far end, for errors
 	start   time.Time
 	meters  []*meter
+	around  *load.Surroundings
 	// sample is called each interval before the meters are looked at, and reads what is counted on this side.
 	sample func(at time.Duration)
 }

@@ -66,8 +66,10 @@ func (p *quicProbe) Measure(ctx context.Context, rec *probes.Recorder) error {
 	if err := r.begin(flowing, controlled); err != nil {
 		return err
 	}
+	r.around.Begin()
 	r.flow(flowing)
 	why, err := r.watch(flowing)
+	r.judge()
 	stopFlows(errEnded)
 	if err == nil {
 		err = r.finish(ctx)
@@ -86,6 +88,9 @@ func (r *quicRun) connect(ctx context.Context) error {
 		return err
 	}
 	r.address, r.protocol = target.Address(), ALPNLoad
+	if err := r.quiet(ctx, r.env); err != nil {
+		return err
+	}
 	err = r.link(ctx)
 	if noSuchProtocol(err) {
 		r.protocol = farend.ALPNPerf

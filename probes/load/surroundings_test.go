@@ -1,0 +1,102 @@
+package load
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nrprobe/nrprobe/probes"
+)
+
+// emulated is a host on whose interface others move so many bytes per second down, for as long as that.
+func emulated(others float64, lasts time.Duration, wait time.Duration) (readers, *Octets) {
+	start, own := time.Now(), &Octets{}
+	return readers{
+		interfaceOf: func(local netip.Addr) string { return map[string]string{"192.0.2.7": "wwan0"}[local.String()] },
+		octets: func(string) (Octets, bool) {
+			return Octets{Up: own.Up, Down: own.Down + others*min(time.Since(start), lasts).Seconds()}, true
+		},
+		processorWait: func() (time.Duration, bool) {
+			return time.Duration(float64(wait) * time.Since(start).Seconds()), true
+		},
+	}, own
+}
+
+func TestAwaitQuiet(t *testing.T) {
+	for name, c := range map[string]struct {
+		others       float64
+		lasts, limit time.Duration
+		takes        time.Duration
+		flags        probes.Quality
+	}{
+		"quiet already":    {1000, time.Hour, 10 * time.Second, 500 * time.Millisecond, 0},
+		"quiet after 3 s":  {1e6, 3 * time.Second, 10 * time.Second, 3500 * time.Millisecond, 0},
+		"never quiet":      {1e6, time.Hour, 2 * time.Second, 2 * time.Second, probes.CrossTraffic},
+		"not to be waited": {1e6, time.Hour, 0, 0, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			host, _ := emulated(c.others, c.lasts, 0)
+			s := surround(host, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 1})
+			rec, begun := probes.NewRecorder(), time.Now()
+			s.AwaitQuiet(t.Context().Done(), c.limit, rec)
+			if took := time.Since(begun); took != c.takes {
+				t.Errorf("%s: waited %v, want %v", name, took, c.takes)
+			}
+			if got := rec.Snapshot().Quality; got != c.flags {
+				t.Errorf("%s: flags %q, want %q", name, got, c.flags)
+			}
+		})
+	}
+}
+
+func TestJudge(t *testing.T) {
+	for name, c := range map[string]struct {
+		others float64
+		wait   time.Duration // per second
+		flags  probes.Quality
+	}{
+		"alone":                 {0, 0, 0},
+		"little beside much":    {1.9e6, 0, 0},
+		"much":                  {2.1e6, 0, probes.CrossTraffic},
+		"a busy host":           {0, 101 * time.Millisecond, probes.CPUStarved},
+		"a host with some load": {0, 99 * time.Millisecond, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			host, own := emulated(c.others, time.Hour, c.wait)
+			s := surround(host, &net.UDPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 1})
+			s.Begin()
+			time.Sleep(2 * time.Second)
+			own.Down = 200e6
+			rec := probes.NewRecorder()
+			s.Judge(Octets{Down: 200e6}, rec)
+			r := rec.Snapshot()
+			if r.Quality != c.flags {
+				t.Errorf("%s: flags %q, want %q", name, r.Quality, c.flags)
+			}
+			if !strings.HasSuffix(r.Info["other_traffic"], "on wwan0") {
+				t.Errorf("%s: %v", name, r.Info)
+			}
+		})
+	}
+}
+
+// TestSurroundingsUnknown: an emulated network, the loopback interface and other systems tell nothing, and nothing is said of them.
+func TestSurroundingsUnknown(t *testing.T) {
+	host, _ := emulated(1e6, time.Hour, time.Second)
+	for _, s := range []*Surroundings{
+		surround(readers{}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7)}),
+		surround(host, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}),
+		surround(host, &net.UnixAddr{}),
+	} {
+		rec := probes.NewRecorder()
+		s.AwaitQuiet(t.Context().Done(), time.Hour, rec)
+		s.Begin()
+		s.Judge(Octets{}, rec)
+		if r := rec.Snapshot(); s != nil || r.Quality != 0 || len(r.Info) > 0 {
+			t.Errorf("%v, flags %q, %v", s, r.Quality, r.Info)
+		}
+	}
+}
