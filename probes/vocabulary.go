@@ -28,10 +28,11 @@ var (
 		Stem: "owd_error", Unit: Seconds, Name: "one_way_delay_error_seconds", Type: Gauge,
 		Help: "Bound of the error of the one-way delays of the same result.", Source: "RFC 7679 section 3.7",
 	}
-	// ClockOffset is far clock minus own clock, as estimated from the exchange with the shortest round trip.
+	// ClockOffset is far clock minus own clock, halfway between the least and the most that the shortest delays of either way
+	// allow for, those of the last minutes included. It is off by no more than OWDErrorBound.
 	ClockOffset = &Metric{
 		Stem: "clock_offset", Unit: Seconds, Name: "clock_offset_seconds", Type: Gauge,
-		Help: "Offset of the far end's clock against the own one, at most half of the shortest round trip off.", Source: "RFC 5905 section 8",
+		Help: "Offset of the far end's clock against the own one, by the shortest delays of either way in the last minutes.", Source: "RFC 5905 section 8",
 	}
 	// DelayVariation is D(i) − min(D) over one Result (PDV). Clock offset cancels.
 	DelayVariation = &Metric{

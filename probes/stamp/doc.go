@@ -6,7 +6,7 @@
 //	  T4 ◀─────────── reflected packet ───────── T3        RTT = (T4−T1) − (T3−T2)
 //
 // The files fall into three groups. The codec (packet.go, tlv.go, timestamp.go, auth.go) knows bytes and nothing else.
-// The reflector (reflector.go, table.go, serve*.go) answers. The sender (kind.go, session.go, schedule.go, link*.go)
-// sends on time and takes replies down in a ledger (ledger.go), from which figures are drawn once the fate of every
-// packet is settled (report.go and what it calls).
+// The reflector (reflector.go, table.go, serve*.go) answers. The sender (kind.go, measurement.go, schedule.go,
+// link*.go) sends on time and takes replies down in a ledger (ledger.go), from which the clerk (clerk.go and what it calls)
+// draws figures once the fate of every packet is settled.
 package stamp

@@ -22,6 +22,11 @@ and interruptions. One-way delay is given with its error bound, or not at all wh
 large as the delay. Against a reflector that keeps no count of its own, or has no extensions, the
 result says which figures are missing. It does not fill the link: it finds no capacity.
 
+An interruption is an event that tells the round trip before it, the longest around it, and when it was back. With burst
+and idle the schedule pauses, and the first packet behind a pause measures how long the radio takes to wake: several
+pauses, as in idle 0.1s,1s,5s,15s,30s, are made in turn and told apart. trace NAME.pcapng captures every packet with the
+time the kernel sent or received it, for Wireshark.
+
 A pattern sends the traffic of an application in its phases, in the style of ITU-T G.1051 and without claiming to be one
 of its test cases: frames of one packet or several, each of which has to be there by its deadline. A late frame counts as
 lost. A frame is judged on its way there and back together, and on each way where the clocks are known well enough.
