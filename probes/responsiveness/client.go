@@ -194,10 +194,7 @@ func (r *run) watch(ctx context.Context) (why string, err error) {
 		if r.stability.done() {
 			return byStability, nil
 		}
-		more = 0
-		if r.stability.saturated == 0 {
-			more = r.config.Added
-		}
+		more = r.config.Added // when the rate is stable, too: how much the network buffers shows only then
 	}
 }
 
@@ -260,6 +257,7 @@ func (r *run) publish(why string) {
 	r.rec.Set(probes.ForeignResponsiveness, probes.Both, latest.foreign)
 	r.rec.Set(probes.LoadedResponsiveness, probes.Both, latest.loaded)
 	r.rec.Note("confidence", r.stability.confidence())
+	r.rec.Note("confidence_goodput", r.stability.fullness())
 	r.rec.Note("rating", verdict(latest.rpm))
 	for _, t := range r.stability.window() {
 		if !t.foreign {

@@ -54,6 +54,7 @@ func (d *dialer) dialTLS(ctx context.Context, s site) (*link, timing, error) {
 		return nil, timing{}, fmt.Errorf("connecting to %s: %w", s.address, err)
 	}
 	t := timing{tcp: time.Since(begun)}
+	load.KeepShort(c)
 	conf := d.env.TLS(s.target)
 	conf.NextProtos = []string{"h2"}
 	secured := tls.Client(c, conf)

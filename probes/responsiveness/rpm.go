@@ -116,7 +116,7 @@ func (s *stability) add(bytes []int64, probes []timing) {
 	if s.averages == nil {
 		s.averages = make([][]float64, len(bytes))
 	}
-	from := max(0, len(s.bytes)-s.distance)
+	from := max(0, len(s.bytes)-s.distance) // the first averages are of the intervals that there are
 	for way := range bytes {
 		sum := int64(0)
 		for _, b := range s.bytes[from:] {
@@ -165,7 +165,20 @@ func (s *stability) goodput(way int) float64 {
 	return s.averages[way][len(s.averages[way])-1]
 }
 
-// confidence is the draft's: low when the rate never became stable or only just did, medium when responsiveness did not, and
+// fullness is the draft's confidence in the rate: low while there are not as many intervals as a moving average has, medium
+// when it did not become stable, and else high.
+func (s *stability) fullness() string {
+	switch {
+	case len(s.bytes) < s.distance:
+		return "low"
+	case s.saturated == 0:
+		return "medium"
+	default:
+		return "high"
+	}
+}
+
+// confidence is the draft's, in responsiveness: low when the rate never became stable or only just did, medium when responsiveness did not, and
 // else high.
 func (s *stability) confidence() string {
 	switch {

@@ -81,7 +81,13 @@ func TestStability(t *testing.T) {
 		s.add([]int64{bytes}, quick)
 	}
 	for _, bytes := range []int64{100, 200, 400, 800} {
+		if s.fullness() != "low" {
+			t.Errorf("confidence in the rate %s after %d intervals, want low", s.fullness(), n)
+		}
 		step(bytes)
+	}
+	if s.fullness() != "medium" {
+		t.Errorf("confidence in the rate %s, want medium", s.fullness())
 	}
 	if s.goodput(0) != 375 || s.saturated != 0 {
 		t.Fatalf("goodput %v, saturated in %d; want the mean of four intervals, and not yet", s.goodput(0), s.saturated)
@@ -90,7 +96,7 @@ func TestStability(t *testing.T) {
 		step(800)
 	}
 	// Averages: 550, 700, 800, then four that agree: 700, 800, 800, 800 deviate by 43, 5 % of 800 being 40, so one more.
-	if s.saturated != 10 || s.confidence() != "low" {
+	if s.saturated != 10 || s.confidence() != "low" || s.fullness() != "high" {
 		t.Errorf("saturated in interval %d with confidence %s, want 10 and low", s.saturated, s.confidence())
 	}
 	for !s.done() && n < 30 {
