@@ -95,7 +95,9 @@ func (d *document) Validate(r *configs.Report, at configs.At) {
 	if len(d.Probes) == 0 {
 		r.Problem(at, "probes", "is empty: list at least one probe with name, kind and target")
 	}
-	d.checkPlan(r, d.Entries.kinds)
+	if r.Good(at, "plan") {
+		d.checkPlan(r, d.Entries.kinds)
+	}
 }
 
 // Validate implements configs.Validator.

@@ -79,7 +79,7 @@ func unreadable(path string, err error) error {
 // Load reads YAML text into config, a pointer to a struct that already holds the defaults. The file name is only quoted in
 // problems. lookup resolves ${NAME} inside scalar values; a name it does not know is a problem. Unknown keys, duplicate
 // keys, wrong units and values outside their bounds are problems; all of them are reported.
-// After decoding, every value in the tree that has a Validate(*Report) method is asked, inner ones first.
+// After decoding, every value in the tree that is a Validator is asked, inner ones first.
 func Load(file string, text []byte, lookup func(string) (string, bool), config any) error {
 	if len(text) > MaxFileSize {
 		return Problems{{File: file, Text: fmt.Sprintf("%d bytes are more than the %d that a configuration may have", len(text), MaxFileSize)}}

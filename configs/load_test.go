@@ -29,6 +29,24 @@ func (c *fileConfig) Validate(r *Report, at At) {
 	if c.MaxAge < 0 {
 		r.Problem(at, "max_age", "must not be negative")
 	}
+	if len(c.Probes) == 0 {
+		r.Problem(at, "probes", "is empty")
+	}
+	if c.MaxBytes < 8<<20 && c.MaxAge > time.Hour && r.Good(at, "max_bytes") {
+		r.Problem(at, "max_age", "is more than max_bytes has room for")
+	}
+	if c.MaxBytes == 0 && c.MaxAge == 0 {
+		r.Problem(at, "", "limits nothing")
+	}
+}
+
+func (c *probeConfig) Validate(r *Report, at At) {
+	if c.Name == "bad" {
+		r.Problem(at, "name", "is bad")
+	}
+	if c.Size > 1000 {
+		r.Problem(at, "size", "is large")
+	}
 }
 
 func env(name string) (string, bool) {
@@ -78,6 +96,33 @@ agent.yaml:8: extra: unknown key: one of probes, labels, max_bytes, max_age, met
 agent.yaml:9: metrics: want keys with values here, not nothing`
 	if err == nil || err.Error() != want {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
+	}
+}
+
+// TestLoadValidatesBesideProblems: what a mapping checks as a whole shows together with what is wrong with its keys, where
+// the one does not follow from the other.
+func TestLoadValidatesBesideProblems(t *testing.T) {
+	for _, test := range []struct{ text, want string }{
+		{"probes: [{name: bad, interval: 1}]\nmax_age: -1s", `agent.yaml:1: probes[0].interval: "1" is not a duration: write it like 10ms, 30s, 1h or 7d
+agent.yaml:1: probes[0].name: is bad
+agent.yaml:2: max_age: must not be negative`},
+		{"probes: [{name: a, size: 99999}]\nmax_age: -1s", `agent.yaml:1: probes[0].size: 99999 is above the maximum of 1472
+agent.yaml:2: max_age: must not be negative`},
+		{"probes: 12\nmax_age: -1s", `agent.yaml:1: probes: want a list here, not the value "12"
+agent.yaml:2: max_age: must not be negative`},
+		{"probe: []\nmax_age: -1s", `agent.yaml:1: probe: unknown key (did you mean "probes"?)
+agent.yaml:2: max_age: must not be negative`},
+		{"probes: [7]\nmax_age: -1s", `agent.yaml:1: probes[0]: want keys with values here, not the value "7"
+agent.yaml:2: max_age: must not be negative`},
+		{"probes: [{name: a}]\nmax_age: 2h\nmax_bytes: 2MiB", "agent.yaml:2: max_age: is more than max_bytes has room for"},
+		{"probes: [{name: a}]\nmax_age: 2h\nmax_bytes: 2parsecs", `agent.yaml:3: max_bytes: "2parsecs" is not a size: write it like 512KiB, 64MiB or 20GB`},
+		{"probes: [{name: a}]", "agent.yaml:1: limits nothing"},
+		{"probes: [{name: a}]\nmax_age: 10", `agent.yaml:2: max_age: "10" is not a duration: write it like 10ms, 30s, 1h or 7d`},
+	} {
+		var c fileConfig
+		if err := Load("agent.yaml", []byte(test.text), env, &c); err == nil || err.Error() != test.want {
+			t.Errorf("%q: got:\n%v\nwant:\n%s", test.text, err, test.want)
+		}
 	}
 }
 

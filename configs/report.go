@@ -28,21 +28,66 @@ type NodeDecoder interface {
 
 // Validator is a configuration value that has more to check than one field at a time.
 type Validator interface {
-	// Validate reports what is wrong through r.At(...). It is called after the value was decoded without a problem.
+	// Validate reports what is wrong through r.Problem. It is called when the value was decoded, also when something of it
+	// could not be, which then has its default or what its type begins with: so that all problems show at once. What it
+	// reports at a key that has a problem already is dropped; a rule that looks at other keys than the one that it reports
+	// at asks r.Good for those first.
 	Validate(r *Report, at At)
 }
 
-// At is a place in a file: the mapping that a value was read from.
+// At is a place in a file: the mapping that a value was read from. It knows the problems that the mapping had when it was
+// decoded.
 type At struct {
-	node *yaml.Node
-	path string
+	node        *yaml.Node
+	path        string
+	first, last int  // the problems of the mapping are among these of the report
+	unknown     bool // it has a key that nobody knows, which may be any of those that it lacks
 }
 
-// At is the place of a node, for values that decode themselves.
-func (r *Report) At(n *yaml.Node, path string) At { return At{node: resolve(n), path: path} }
+// At is the place of a node, for values that decode themselves. Problems there that were reported before count as its own.
+func (r *Report) At(n *yaml.Node, path string) At {
+	return At{node: resolve(n), path: path, last: len(r.problems)}
+}
 
-// Problem reports text at a key of the mapping; at the mapping itself when it lacks the key or key is "".
+// Good says whether the mapping was decoded without a problem at any of the keys, or without any problem when none is
+// named.
+func (r *Report) Good(at At, keys ...string) bool {
+	if len(keys) == 0 {
+		keys = []string{""}
+	}
+	for _, p := range r.problems[at.first:at.last] {
+		for _, key := range keys {
+			if p.Path == at.path || below(p.Path, join(at.path, key)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// below says whether a path is another one or leads on from there.
+func below(path, start string) bool {
+	start = strings.TrimSuffix(start, ".")
+	rest, ok := strings.CutPrefix(path, start)
+	return ok && (start == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
+}
+
+// has says whether the mapping has a key.
+func (a At) has(key string) bool {
+	for i := 0; i+1 < len(a.node.Content); i += 2 {
+		if a.node.Content[i].Value == key {
+			return true
+		}
+	}
+	return false
+}
+
+// Problem reports text at a key of the mapping; at the mapping itself when it lacks the key or key is "". A key that has
+// a problem already gets no other one, and neither does one that is missing while there is an unknown one.
 func (r *Report) Problem(at At, key, text string) {
+	if !r.Good(at, key) || at.unknown && !at.has(key) {
+		return
+	}
 	line, path := at.node.Line, at.path
 	if key != "" {
 		path = join(at.path, key)
@@ -60,14 +105,16 @@ func (r *Report) problem(line int, path, text string) {
 }
 
 // Decode reads one mapping into one or several structs at once: each key belongs to the first target that has it, and a
-// key that none has is a problem. Targets are pointers to structs that hold their defaults.
-func (r *Report) Decode(n *yaml.Node, path string, targets ...any) {
+// key that none has is a problem. Targets are pointers to structs that hold their defaults; those that are Validators are
+// asked when all keys have been read. Decode returns the place, to report what the caller itself finds wrong.
+func (r *Report) Decode(n *yaml.Node, path string, targets ...any) At {
 	n = resolve(n)
+	at := At{node: n, path: path, first: len(r.problems)}
 	if n.Kind != yaml.MappingNode {
 		r.problem(n.Line, path, fmt.Sprintf("want keys with values here, not %s", describe(n)))
-		return
+		at.last = len(r.problems)
+		return at
 	}
-	before := len(r.problems)
 	known := map[string]catalog.Field{}
 	var names []string
 	for _, t := range targets {
@@ -84,14 +131,17 @@ func (r *Report) Decode(n *yaml.Node, path string, targets ...any) {
 			r.problem(n.Line, join(path, name), "is required")
 		}
 	}
-	if len(r.problems) > before {
-		return
+	at.last = len(r.problems)
+	for key := range seen {
+		_, ok := known[key]
+		at.unknown = at.unknown || !ok
 	}
 	for _, t := range targets {
 		if v, ok := t.(Validator); ok {
-			v.Validate(r, At{node: n, path: path})
+			v.Validate(r, at)
 		}
 	}
+	return at
 }
 
 func (r *Report) decodeKeys(n *yaml.Node, path string, known map[string]catalog.Field, names []string) (seen map[string]bool) {

@@ -35,7 +35,7 @@ func Default() Config {
 
 // Validate implements configs.Validator.
 func (c *Config) Validate(r *configs.Report, at configs.At) {
-	if c.Path == "" && c.Storage != RAM {
+	if c.Path == "" && c.Storage != RAM && r.Good(at, "storage") {
 		r.Problem(at, "path", "is empty: name a folder, or keep results in memory with storage: ram")
 	}
 }

@@ -72,8 +72,8 @@ func noSuchName(t *testing.T) (server string) {
 	return pc.LocalAddr().String()
 }
 
-// closedPort is a port on which nobody listens, neither over TCP nor over UDP, as both were free a moment ago.
-func closedPort(t *testing.T) string {
+// silentPort is a port on which nobody listens, neither over TCP nor over UDP, as both were free a moment ago.
+func silentPort(t *testing.T) string {
 	t.Helper()
 	for range 20 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -93,7 +93,7 @@ func closedPort(t *testing.T) string {
 
 // TestWhatIsWrongHasItsOwnError takes every kind through what most often goes wrong, and pins message and exit code.
 func TestWhatIsWrongHasItsOwnError(t *testing.T) {
-	server, closed := noSuchName(t), closedPort(t)
+	server, closed := noSuchName(t), silentPort(t)
 	port := closed[strings.LastIndex(closed, ":")+1:]
 	refused := map[string]string{
 		"stamp": closed + " turned packets away: no STAMP reflector on UDP port " + port,

@@ -78,6 +78,9 @@ func Defaults() Config {
 // Validate implements configs.Validator. That Data is missing is for New to say: callers have a default for it.
 func (c *Config) Validate(r *configs.Report, at configs.At) {
 	for _, p := range c.problems() {
+		if p.key == "cert_file" && !r.Good(at, "key_file") {
+			continue // it compares the two
+		}
 		r.Problem(at, p.key, p.text)
 	}
 }

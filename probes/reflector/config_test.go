@@ -99,14 +99,16 @@ stamp: {listen: [":862", "nine"]}
 quic: {listen: [":99999"]}
 limits: {connections: 0}
 `), nil, &c)
-	if err == nil || err.Error() != `reflector.yaml:4: limits.connections: 0 is below the minimum of 1` {
-		t.Errorf("got %v", err)
-	}
-	c = Defaults()
-	err = configs.Load("reflector.yaml", []byte("cert_file: a.pem\nstamp: {listen: [\":862\", \"nine\"]}\nquic: {listen: [\":99999\"]}\n"), func(string) (string, bool) { return "", false }, &c)
 	want := `reflector.yaml:1: cert_file: cert_file and key_file go together: give both or neither
 reflector.yaml:2: stamp: "nine" is not an address to listen on: write it like :8620 or 192.0.2.1:8620
-reflector.yaml:3: quic: ":99999" is not an address to listen on: want a port from 0 to 65535`
+reflector.yaml:3: quic: ":99999" is not an address to listen on: want a port from 0 to 65535
+reflector.yaml:4: limits.connections: 0 is below the minimum of 1`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+	c = Defaults()
+	err = configs.Load("reflector.yaml", []byte("cert_file: a.pem\nkey_file: \"${NOWHERE}\"\n"), func(string) (string, bool) { return "", false }, &c)
+	want = "reflector.yaml:2: key_file: environment variable NOWHERE is not set"
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}

@@ -47,7 +47,7 @@ type Config struct {
 
 // Validate implements configs.Validator.
 func (c *Config) Validate(r *configs.Report, at configs.At) {
-	if c.OutOfOrder > c.Retention {
+	if c.OutOfOrder > c.Retention && r.Good(at, "retention") {
 		r.Problem(at, "out_of_order", fmt.Sprintf("%s is longer than the retention of %s", unit.FormatDuration(c.OutOfOrder), unit.FormatDuration(c.Retention)))
 	}
 }
