@@ -131,24 +131,24 @@ func siteOf(client netip.Addr) string {
 	return netip.PrefixFrom(client, bits).Masked().String()
 }
 
-// leave takes a client out, lease or not. The cause is what sessions of its lease are told.
+// leave takes a client out, lease or not. The cause is what sessions of its lease are told; nil when it gave it back.
 func (b *Book) leave(e *entry, cause error) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	gone := func(other *entry) bool { return other == e }
 	b.held = slices.DeleteFunc(b.held, gone)
 	b.waiting = slices.DeleteFunc(b.waiting, gone)
 	if e.id != "" && cause != nil {
 		b.stats.Lost++
 	}
-	b.grantLocked()
-	b.mu.Unlock()
 	if cause == nil {
 		cause = errReleased
 	}
-	e.end(cause)
 	if e.id != "" {
 		b.log.Info("lease ended", "site", e.site, "agent", e.ask.Agent, "kind", e.ask.Kind, "lasted", time.Since(e.granted).Round(time.Millisecond), "why", cause)
 	}
+	e.end(cause)
+	b.grantLocked()
 }
 
 // errReleased is how a lease ends whose holder gives it back.

@@ -182,11 +182,12 @@ func (w *wait) answer(l *Lease, m message) (granted bool, err error) {
 	case m.Ask != nil:
 		return false, probes.Fail(probes.Invalid, "%s answers the request for a lease with something else", w.Address)
 	}
+	now := time.Now()
 	if w.since.IsZero() {
-		w.since = time.Now()
+		w.since = now
 	}
 	if m.Granted != nil {
-		l.ID, l.Waited = m.Granted.ID, time.Since(w.since)
+		l.ID, l.Waited = m.Granted.ID, now.Sub(w.since)
 		l.start(m.Granted.TTL)
 		return true, nil
 	}
