@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -27,7 +28,7 @@ type Probe struct {
 	Target    string            `yaml:"target" help:"far end: host or host:port" required:"true"`
 	Every     time.Duration     `yaml:"every" help:"time from one start to the next; 30s, or 1h for load tests" min:"1s" max:"31d"`
 	Interface string            `yaml:"interface" help:"network interface to measure over; the default route when empty"`
-	IPFamily  string            `yaml:"ip_family" help:"address family to measure over" oneof:"any,4,6"`
+	IPFamily  string            `yaml:"ip_family" help:"address family to measure over; both makes two probes, NAME-4 and NAME-6, with the label ip_family" oneof:"any,4,6,both"`
 	Pin       string            `yaml:"pin" help:"SHA-256 of the far end's certificate, in place of an authority"`
 	CA        string            `yaml:"ca" help:"file with the certificates of the authorities to trust instead of the host's"`
 	Insecure  bool              `yaml:"insecure" help:"take any certificate"`
@@ -42,6 +43,28 @@ func NewProbe(kind probes.Kind, name, target string) Probe {
 	p := Probe{Name: name, Kind: kind.Name, Target: target, IPFamily: "any", Settings: kind.NewConfig()}
 	p.complete(kind)
 	return p
+}
+
+// bothFamilies is the word for a probe over each family.
+const bothFamilies = "both"
+
+// families is the entry itself, or one entry for each family where both are wanted.
+func (p *Probe) families() []Probe {
+	if p.IPFamily != bothFamilies {
+		return []Probe{*p}
+	}
+	var list []Probe
+	for _, family := range []string{"4", "6"} {
+		one := *p
+		one.IPFamily, one.Name = family, p.Name+"-"+family
+		one.Labels = maps.Clone(p.Labels)
+		if one.Labels == nil {
+			one.Labels = map[string]string{}
+		}
+		one.Labels["ip_family"] = family
+		list = append(list, one)
+	}
+	return list
 }
 
 // continuous says whether the probe measures without end.
@@ -145,8 +168,10 @@ func (l *probeList) DecodeNode(r *configs.Report, n *yaml.Node, path string) {
 		}
 		e := probeEntry{kinds: l.kinds, seen: seen}
 		e.DecodeNode(r, item, fmt.Sprintf("%s[%d]", path, i))
-		l.list = append(l.list, e.Probe)
-		l.places = append(l.places, r.At(item, fmt.Sprintf("%s[%d]", path, i)))
+		for _, p := range e.families() {
+			l.list = append(l.list, p)
+			l.places = append(l.places, r.At(item, fmt.Sprintf("%s[%d]", path, i)))
+		}
 	}
 }
 
