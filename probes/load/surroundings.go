@@ -13,21 +13,22 @@ import (
 // Octets is a number of bytes each way over an interface, IP headers included.
 type Octets struct{ Up, Down float64 }
 
-// readers ask the host. A nil one knows nothing, which is so for emulated networks and on systems that do not tell.
-type readers struct {
-	// interfaceOf is the name of the interface that has the address; "" when there is none, or when it is the loopback
+// Readers ask the host what surrounds a measurement. A nil one knows nothing, which is so for emulated networks and on systems
+// that do not tell. They are safe for concurrent use.
+type Readers struct {
+	// InterfaceOf is the name of the interface that has the address; "" when there is none, or when it is the loopback
 	// interface, where everything on the host meets and nothing queues.
-	interfaceOf func(local netip.Addr) string
-	// octets is what has passed an interface in all.
-	octets func(name string) (Octets, bool)
-	// processorWait is how long the threads of this process have been ready to run without a processor, in all.
-	processorWait func() (time.Duration, bool)
+	InterfaceOf func(local netip.Addr) string
+	// Octets is what has passed an interface in all.
+	Octets func(name string) (Octets, bool)
+	// ProcessorWait is how long the threads of this process have been ready to run without a processor, in all.
+	ProcessorWait func() (time.Duration, bool)
 }
 
 // Surroundings is what happens around a load test: what others move over its interface, and whether this process gets a
 // processor when it needs one. It is not safe for concurrent use. A nil one knows nothing.
 type Surroundings struct {
-	readers
+	Readers
 	name  string
 	start time.Time
 	first Octets
@@ -41,15 +42,15 @@ func Surround(c net.Conn) *Surroundings {
 	if _, kernels := c.(syscall.Conn); !kernels {
 		return nil
 	}
-	return surround(hostReaders(), c.LocalAddr())
+	return surround(HostReaders(), c.LocalAddr())
 }
 
-func surround(host readers, local net.Addr) *Surroundings {
+func surround(host Readers, local net.Addr) *Surroundings {
 	address, ok := local.(interface{ AddrPort() netip.AddrPort })
-	if !ok || host.interfaceOf == nil {
+	if !ok || host.InterfaceOf == nil {
 		return nil
 	}
-	s := &Surroundings{readers: host, name: host.interfaceOf(address.AddrPort().Addr().Unmap())}
+	s := &Surroundings{Readers: host, name: host.InterfaceOf(address.AddrPort().Addr().Unmap())}
 	if s.name == "" || !s.again() {
 		return nil
 	}
@@ -59,16 +60,16 @@ func surround(host readers, local net.Addr) *Surroundings {
 // again begins anew. It is false when the interface has gone.
 func (s *Surroundings) again() (ok bool) {
 	s.start = time.Now()
-	if s.processorWait != nil {
-		s.wait, s.known = s.processorWait()
+	if s.ProcessorWait != nil {
+		s.wait, s.known = s.ProcessorWait()
 	}
-	s.first, ok = s.octets(s.name)
+	s.first, ok = s.Octets(s.name)
 	return ok
 }
 
 // others is how many bytes per second others have moved since the beginning, when own is what the test moved itself.
 func (s *Surroundings) others(own Octets) (rate Octets, ok bool) {
-	all, ok := s.octets(s.name)
+	all, ok := s.Octets(s.name)
 	span := time.Since(s.start).Seconds()
 	if !ok || span <= 0 {
 		return Octets{}, false
@@ -144,7 +145,7 @@ func (s *Surroundings) Judge(own Octets, rec *probes.Recorder) {
 	}
 	span := time.Since(s.start)
 	if s.known {
-		wait, ok := s.processorWait()
+		wait, ok := s.ProcessorWait()
 		rec.Note("processor_wait", (wait - s.wait).Round(time.Millisecond).String())
 		if ok && float64(wait-s.wait) > starvedShare*float64(span) {
 			rec.Flag(probes.CPUStarved)

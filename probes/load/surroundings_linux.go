@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// hostReaders read what the kernel says in /proc. Android tells applications less.
-func hostReaders() readers {
-	return readers{interfaceOf: interfaceOf, octets: interfaceOctets, processorWait: processorWait}
+// HostReaders read what the kernel says in /proc. Android tells applications less.
+func HostReaders() Readers {
+	return Readers{InterfaceOf: interfaceOf, Octets: interfaceOctets, ProcessorWait: processorWait}
 }
 
 // interfaceOf looks for an address among those of all interfaces but the loopback one.

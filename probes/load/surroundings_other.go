@@ -2,5 +2,5 @@
 
 package load
 
-// hostReaders: the system is not asked.
-func hostReaders() readers { return readers{} }
+// HostReaders: the system is not asked.
+func HostReaders() Readers { return Readers{} }

@@ -12,14 +12,14 @@ import (
 )
 
 // emulated is a host on whose interface others move so many bytes per second down, for as long as that.
-func emulated(others float64, lasts time.Duration, wait time.Duration) (readers, *Octets) {
+func emulated(others float64, lasts time.Duration, wait time.Duration) (Readers, *Octets) {
 	start, own := time.Now(), &Octets{}
-	return readers{
-		interfaceOf: func(local netip.Addr) string { return map[string]string{"192.0.2.7": "wwan0"}[local.String()] },
-		octets: func(string) (Octets, bool) {
+	return Readers{
+		InterfaceOf: func(local netip.Addr) string { return map[string]string{"192.0.2.7": "wwan0"}[local.String()] },
+		Octets: func(string) (Octets, bool) {
 			return Octets{Up: own.Up, Down: own.Down + others*min(time.Since(start), lasts).Seconds()}, true
 		},
-		processorWait: func() (time.Duration, bool) {
+		ProcessorWait: func() (time.Duration, bool) {
 			return time.Duration(float64(wait) * time.Since(start).Seconds()), true
 		},
 	}, own
@@ -87,7 +87,7 @@ func TestJudge(t *testing.T) {
 func TestSurroundingsUnknown(t *testing.T) {
 	host, _ := emulated(1e6, time.Hour, time.Second)
 	for _, s := range []*Surroundings{
-		surround(readers{}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7)}),
+		surround(Readers{}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7)}),
 		surround(host, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}),
 		surround(host, &net.UnixAddr{}),
 	} {

@@ -133,9 +133,9 @@ func (k *clerk) judgeTraffic(w *window) {
 	if !w.trafficKnown {
 		return
 	}
-	up, down := w.others.up/w.span.Seconds(), w.others.down/w.span.Seconds()
+	up, down := w.others.Up/w.span.Seconds(), w.others.Down/w.span.Seconds()
 	k.rec.Note("other_traffic", fmt.Sprintf("up %.0f, down %.0f bytes per second on %s", up, down, w.trafficOn))
-	if up > max(crossLimit, w.own.up/w.span.Seconds()/10) || down > max(crossLimit, w.own.down/w.span.Seconds()/10) {
+	if up > max(crossLimit, w.own.Up/w.span.Seconds()/10) || down > max(crossLimit, w.own.Down/w.span.Seconds()/10) {
 		k.rec.Flag(probes.CrossTraffic)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // TestWhatMakesAResultLate holds the thresholds from both sides, at 10 ms spacing and the shortest interruption of 100 ms.
@@ -70,7 +71,7 @@ func TestAKernelThatBlocksSkipsSlots(t *testing.T) {
 			return nil
 		}
 		// All threads together waited for a processor for a twentieth of the time.
-		p.readers.processorWait = func() (time.Duration, bool) { return time.Since(start) / 20, true }
+		p.readers.ProcessorWait = func() (time.Duration, bool) { return time.Since(start) / 20, true }
 		r := p.measure(t.Context(), t, defaults(), &Reflector{})[0]
 		value(t, r, "packets_sent", 95)
 		value(t, r, "packets_skipped", 5)
@@ -93,15 +94,15 @@ func TestOthersOnTheInterface(t *testing.T) {
 		p := newPath(constant(10*ms), constant(10*ms))
 		ownUp := 0
 		p.refuse = func(int, int) error { ownUp += defaults().Size + probes.HeaderUDP; return nil }
-		p.readers.interfaceOf = func(a netip.Addr) string { return map[netip.Addr]string{senderIP: "wwan0"}[a] }
-		p.readers.octets = func(name string) (traffic, bool) {
+		p.readers.InterfaceOf = func(a netip.Addr) string { return map[netip.Addr]string{senderIP: "wwan0"}[a] }
+		p.readers.Octets = func(name string) (load.Octets, bool) {
 			others := 0.0
 			for _, from := range []struct{ at, rate float64 }{{0, 0}, {1, crossLimit}, {2, crossLimit + 1}, {3, 0}} {
 				if passed := (time.Since(start) - lead).Seconds() - from.at; passed > 0 {
 					others += from.rate * min(1, passed)
 				}
 			}
-			return traffic{up: float64(ownUp) + others}, name == "wwan0"
+			return load.Octets{Up: float64(ownUp) + others}, name == "wwan0"
 		}
 		c := defaults()
 		c.Window = time.Second

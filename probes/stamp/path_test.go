@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // path is a network between one sender and one reflector that does to each packet exactly what a test says. Under
@@ -26,8 +27,8 @@ type path struct {
 	refuse   func(socket, n int) error // what the sender's kernel says to the n-th packet of a socket; nil for nothing
 	moves    bool                      // each new socket of the sender has another address
 
-	clock   clockState // what the sender's host says of its clock
-	readers readers    // what it says of the rest
+	clock   clockState   // what the sender's host says of its clock
+	readers load.Readers // what it says of the rest
 
 	mu      sync.Mutex
 	server  *end

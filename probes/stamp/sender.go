@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // sender is the probe of this kind.
@@ -20,7 +21,7 @@ type sender struct {
 	secret []byte
 	clock  clockState // nil to ask the host where its kernel keeps the time of the socket
 
-	readers readers // of what an emulated host says; that of a socket of the kernel is asked itself
+	readers load.Readers // of what an emulated host says; that of a socket of the kernel is asked itself
 }
 
 // Measure implements probes.Probe.
@@ -40,12 +41,12 @@ func (p *sender) Measure(ctx context.Context, rec *probes.Recorder) error {
 	}
 	m.waiter = newWaiter(conn, m.clock, p.env.Log)
 	m.state = p.clock
-	m.watch.readers = p.readers
+	m.watch.Readers = p.readers
 	if _, host := conn.(*net.UDPConn); host {
 		if m.state == nil {
 			m.state = hostClock
 		}
-		m.watch.readers = hostReaders()
+		m.watch.Readers = load.HostReaders()
 	}
 	if m.capture, err = openCapture(&p.config); err != nil {
 		return errors.Join(err, conn.Close(), m.waiter.close())

@@ -7,31 +7,15 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
-
-// readers ask the host about what surrounds a session. A nil one knows nothing, which is so for emulated networks and on
-// systems that do not tell.
-type readers struct {
-	// processorWait is how long the threads of this process have been ready to run without a processor, in all.
-	processorWait func() (time.Duration, bool)
-	// interfaceOf is the name of the interface that has the address; "" when there is none, or when it is the loopback
-	// interface, where everything on the host meets and nothing queues.
-	interfaceOf func(local netip.Addr) string
-	// octets is what has passed an interface in all.
-	octets func(name string) (traffic, bool)
-}
-
-// traffic is a number of bytes each way, IP headers included.
-type traffic struct{ up, down float64 }
-
-func (t traffic) less(o traffic) traffic { return traffic{up: t.up - o.up, down: t.down - o.down} }
 
 // surrounding is what happened around the session between two looks.
 type surrounding struct {
 	span          time.Duration
 	processorWait time.Duration
 	waitKnown     bool
-	own, others   traffic // on the interface named trafficOn
+	own, others   load.Octets // on the interface named trafficOn
 	trafficKnown  bool
 	trafficOn     string
 }
@@ -39,7 +23,7 @@ type surrounding struct {
 // watch keeps the readings of the last look. over, sent and received are safe for concurrent use beside look, which one
 // goroutine at a time may call.
 type watch struct {
-	readers
+	load.Readers
 
 	sentBytes, receivedBytes atomic.Int64
 
@@ -48,16 +32,16 @@ type watch struct {
 	at        time.Duration
 	wait      time.Duration
 	waitKnown bool
-	all, own  traffic
+	all, own  load.Octets
 	known     bool // that all and own are of this interface
 }
 
 // over says which address the session has from now on.
 func (w *watch) over(local netip.Addr) {
-	if w.interfaceOf == nil {
+	if w.InterfaceOf == nil {
 		return
 	}
-	name := w.interfaceOf(local)
+	name := w.InterfaceOf(local)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.known = w.known && w.name == name
@@ -78,21 +62,20 @@ func (w *watch) look(now time.Duration) surrounding {
 	defer w.mu.Unlock()
 	s := surrounding{span: now - w.at, trafficOn: w.name}
 	w.at = now
-	if w.processorWait != nil {
-		wait, ok := w.processorWait()
+	if w.ProcessorWait != nil {
+		wait, ok := w.ProcessorWait()
 		s.waitKnown = ok && w.waitKnown
 		s.processorWait = max(0, wait-w.wait) // threads that ended take theirs along
 		w.wait, w.waitKnown = wait, ok
 	}
-	if w.octets == nil || w.name == "" {
+	if w.Octets == nil || w.name == "" {
 		return s
 	}
-	all, ok := w.octets(w.name)
-	own := traffic{up: float64(w.sentBytes.Load()), down: float64(w.receivedBytes.Load())}
+	all, ok := w.Octets(w.name)
+	own := load.Octets{Up: float64(w.sentBytes.Load()), Down: float64(w.receivedBytes.Load())}
 	s.trafficKnown = ok && w.known && s.span > 0
-	s.own = own.less(w.own)
-	s.others = all.less(w.all).less(s.own)
-	s.others = traffic{up: max(0, s.others.up), down: max(0, s.others.down)}
+	s.own = load.Octets{Up: own.Up - w.own.Up, Down: own.Down - w.own.Down}
+	s.others = load.Octets{Up: max(0, all.Up-w.all.Up-s.own.Up), Down: max(0, all.Down-w.all.Down-s.own.Down)}
 	w.all, w.own, w.known = all, own, ok
 	return s
 }
