@@ -89,7 +89,7 @@ func TestLoadOfAVanishedHolder(t *testing.T) {
 				if ended := lost.End().Sub(begun); ended < 7*time.Second || ended > 8300*ms {
 					t.Errorf("the holder gives up after %v, want 5 s after what it heard last, before 3 s", ended)
 				}
-				for _, way := range strings.Fields(strings.ReplaceAll(direction, "both", "down up")) {
+				for way := range strings.FieldsSeq(strings.ReplaceAll(direction, "both", "down up")) {
 					// 2.8 s at 1.25 MB/s, and what the last messages did not tell of.
 					if got := lost.Values["transferred_"+way+"_bytes"]; got < 2.5*1.25e6 || got > 3.1*1.25e6 {
 						t.Errorf("the holder moved %v bytes %s", got, way)

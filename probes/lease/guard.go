@@ -48,7 +48,7 @@ func (g *Gate) Measure(ctx context.Context, rec *probes.Recorder, measure func(c
 	defer leave()
 	of(held).note(rec)
 	err = measure(held)
-	if lost := of(held).lost(); err != nil && lost != nil && context.Cause(held) == lost {
+	if lost := of(held).lost(); err != nil && lost != nil && errors.Is(context.Cause(held), lost) {
 		return lost // whatever it led to
 	}
 	return err
