@@ -247,6 +247,11 @@ var (
 		Stem: "tcp_efficiency", Unit: Ratio, Name: "tcp_efficiency_ratio", Type: Gauge, Directed: true,
 		Help: "Share of the bytes sent over TCP that were not sent again.", Source: "RFC 6349 section 4.2",
 	}
+	// TransferTimeRatio needs to be told the path's capacity. The ideal has all of it from the first byte on, with full segments.
+	TransferTimeRatio = &Metric{
+		Stem: "tcp_transfer_time", Unit: Ratio, Name: "tcp_transfer_time_ratio", Type: Gauge, Directed: true,
+		Help: "Time that a transfer over TCP took, ramp included, over the time it would take at the capacity of the path.", Source: "RFC 6349 section 4.1",
+	}
 	// BufferDelay is mean RTT during the transfer − smallest RTT. RFC 6349 gives it as a share of the smallest RTT.
 	BufferDelay = &Metric{
 		Stem: "buffer_delay", Unit: Seconds, Name: "buffer_delay_seconds", Type: Gauge, Directed: true,
@@ -325,7 +330,7 @@ func Vocabulary() []*Metric {
 		LossRatio, LossBurst, FramesSent, FramesLost, FramesLate, FramesInTime, Interruption, PathMTU,
 		ResolveTime, ConnectTime, HandshakeTime, ResumedTime, FirstByteTime, TransferTime, AnswerTime,
 		PathValidation, MigrationGap, RTTBefore, RTTAfter,
-		Goodput, IntervalRate, Ramp, IPCapacity, IPCapacityError, Transferred, Retransmitted, TCPEfficiency, BufferDelay,
+		Goodput, IntervalRate, Ramp, IPCapacity, IPCapacityError, Transferred, Retransmitted, TCPEfficiency, TransferTimeRatio, BufferDelay,
 		TransportRTT, TransportMinRTT, TransportLost, CongestionWindow,
 		Responsiveness, ForeignResponsiveness, LoadedResponsiveness, LoadedLatency,
 		RSRP, RSRQ, SINR, Speed,

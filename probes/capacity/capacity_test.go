@@ -3,12 +3,14 @@ package capacity
 import (
 	"context"
 	"math"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/netsim"
 	"github.com/nrprobe/nrprobe/probes/probetest"
 )
 
@@ -29,6 +31,28 @@ func TestCapacityIsTheLinksRate(t *testing.T) {
 				}
 				if r.Info["limited_by"] != "path" || r.Info["ended_by"] != byDuration {
 					t.Errorf("%s: %v", direction, r.Info)
+				}
+			})
+		}
+	}
+}
+
+// TestCapacityOfAChangingRate: the most that a second brought, wherever in the test that second lies. Behind congestion the
+// search climbs by 1 Mbit/s each feedback, 20 Mbit/s a second (RFC 9097 appendix A), so that a hill must last for that.
+func TestCapacityOfAChangingRate(t *testing.T) {
+	for name, rates := range map[string][]float64{"rising": {20, 50, 80}, "falling": {60, 30, 10}, "a hill": {20, 50, 20}} {
+		for _, direction := range []string{"down", "up"} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, netsim.ProfileFunc(func(elapsed time.Duration) netsim.State {
+					return mbit(rates[min(int(elapsed/(4*time.Second)), len(rates)-1)])
+				}), DefaultLimits())
+				r := w.measure(t.Context(), func(c *Config) { c.Direction, c.Duration = direction, 12*time.Second })
+				if r.Outcome != probes.OK {
+					t.Fatalf("%s %s: outcome %s: %s", name, direction, r.Outcome, r.Error)
+				}
+				want := ipRate(slices.Max(rates)*megabit, maxSize)
+				if got := r.Values["ip_capacity_"+direction+"_bytes_per_second"]; math.Abs(got/want-1) > 0.03 {
+					t.Errorf("%s %s: capacity %v bytes/s, want %v", name, direction, got, want)
 				}
 			})
 		}

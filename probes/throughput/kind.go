@@ -23,6 +23,7 @@ type Config struct {
 	Interval          time.Duration `yaml:"interval" help:"how often the receiver's count is taken" min:"20ms" max:"1s"`
 	Settle            float64       `yaml:"settle" help:"stop early when the rate is known to this share of it, as in 0.1: what the whole duration would give lies so near with the confidence asked for; 0 is off" min:"0" max:"0.5"`
 	Confidence        float64       `yaml:"confidence" help:"confidence that settle asks for, from what the seconds behind the ramp have shown so far; three of them at least" min:"0.5" max:"0.999"`
+	Capacity          unit.Rate     `yaml:"capacity" help:"IP-layer rate of the path where it is known, as the kind capacity measures it: tcp_transfer_time_ratio is against it (RFC 6349); 0 is not known" max:"100Gbit/s"`
 	Quiet             time.Duration `yaml:"quiet" help:"wait at most so long until others leave the interface alone for half a second, below 1 Mbit/s, and flag cross_traffic if they do not; 0 does not wait (Linux)" min:"0s" max:"5m"`
 	CongestionControl string        `yaml:"congestion_control" help:"TCP congestion control of the sender, as its kernel names it; the kernel's default when empty (Linux)"`
 	lease.Terms
@@ -85,7 +86,7 @@ Against a server that grants none it runs all the same.`,
 		Port:    farend.StreamPort,
 		Metrics: []*probes.Metric{
 			probes.Goodput, probes.IntervalRate, probes.Ramp, probes.Transferred, probes.Retransmitted,
-			probes.TCPEfficiency, probes.BufferDelay,
+			probes.TCPEfficiency, probes.TransferTimeRatio, probes.BufferDelay,
 			probes.ConnectTime, probes.HandshakeTime,
 			probes.TransportRTT, probes.TransportMinRTT, probes.TransportLost, probes.CongestionWindow,
 		},

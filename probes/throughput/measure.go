@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -253,6 +254,22 @@ func (m *measurement) publishSeries(x *meter) {
 	for i := skip; i < len(x.samples); i++ {
 		m.rec.Observe(probes.IntervalRate, x.way, x.samples.rate(i))
 	}
+	if ideal := m.idealTime(x.samples[len(x.samples)-1].bytes); ideal > 0 {
+		m.rec.Set(probes.TransferTimeRatio, x.way, x.samples[len(x.samples)-1].at.Seconds()/ideal)
+	}
+}
+
+// idealTime is how many seconds TCP would take for so many bytes at the capacity that the configuration tells, with full
+// segments and time stamps on a path for Ethernet; 0 when it is not known.
+func (m *measurement) idealTime(bytes int64) float64 {
+	const packet, timeStamps = 1500, 12
+	headers := 20 + 20 + timeStamps
+	if address, err := netip.ParseAddrPort(m.address); err != nil || m.config.Capacity == 0 || m.config.Transport != "tcp" {
+		return 0
+	} else if !address.Addr().Unmap().Is4() {
+		headers += 20
+	}
+	return float64(bytes) * packet / float64(packet-headers) / float64(m.config.Capacity)
 }
 
 func meanOf(v []time.Duration) (mean time.Duration) {

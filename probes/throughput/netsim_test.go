@@ -158,3 +158,49 @@ func TestGoodputIsTheLinksRate(t *testing.T) {
 		}
 	}
 }
+
+// changing is a link whose rate goes through steps, each for as long as the others, over and over.
+func changing(each time.Duration, rates ...float64) netsim.Profile {
+	return netsim.ProfileFunc(func(elapsed time.Duration) netsim.State {
+		rate := rates[int(elapsed/each)%len(rates)]
+		return netsim.State{Delay: 10 * time.Millisecond, Rate: rate, Queue: int(rate / 20)}
+	})
+}
+
+// TestGoodputOfAChangingRate: behind the ramp, goodput is the mean of what the link gave, whatever it did meanwhile.
+func TestGoodputOfAChangingRate(t *testing.T) {
+	for name, link := range map[string]netsim.Profile{
+		"doubling":  changing(2*time.Second, 0.5e6, 1e6, 2e6, 4e6, 8e6, 16e6),
+		"falling":   changing(3*time.Second, 4e6, 1e6, 0.25e6, 0.25e6),
+		"switching": changing(700*time.Millisecond, 2e6, 0.5e6, 3e6),
+		"cell edge": changing(time.Second, 2e6, 0.2e6),
+	} {
+		for _, direction := range []string{"down", "up"} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, link, DefaultLimits())
+				begun := w.net.Elapsed()
+				r := w.measure(t.Context(), func(c *Config) { c.Direction, c.Streams, c.Capacity = direction, 1, 8e6 })
+				if r.Outcome != probes.OK {
+					t.Fatalf("%s: outcome %s: %s", name, r.Outcome, r.Error)
+				}
+				const step = time.Millisecond
+				ramp := time.Duration(r.Values["ramp_"+direction+"_seconds"] * float64(time.Second))
+				// The session takes 80 ms to begin; what arrives has left the queue one delay before.
+				truth, first := 0.0, begun+80*time.Millisecond-10*time.Millisecond
+				for at := ramp; at < 10*time.Second; at += step {
+					truth += link.At(first+at).Rate * step.Seconds()
+				}
+				truth /= (10*time.Second - ramp).Seconds()
+				got := r.Values["goodput_"+direction+"_bytes_per_second"]
+				if math.Abs(got/truth-1) > 0.03 {
+					t.Errorf("%s %s: goodput %v bytes/s behind a ramp of %v, the link gave %v", name, direction, got, ramp, truth)
+				}
+				ratio := r.Values["tcp_transfer_time_"+direction+"_ratio"]
+				want := 10 / (r.Values["transferred_"+direction+"_bytes"] * 1500 / 1448 / 8e6)
+				if math.Abs(ratio/want-1) > 0.02 {
+					t.Errorf("%s %s: transfer time ratio %v, want %v", name, direction, ratio, want)
+				}
+			})
+		}
+	}
+}
