@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -38,27 +41,39 @@ func TestSoak(t *testing.T) {
 	forged := netip.MustParsePrefix("10.78.0.0/16")
 	command(t, "ip", "-n", l.near, "route", "add", "local", forged.String(), "dev", "lo")
 	command(t, "ip", "-n", l.far, "route", "add", forged.String(), "via", "10.77.0.1")
-	d := start(t, in(l.far, program(t), "reflector", "--data", t.TempDir())...)
-	d.waitFor(t, "ready", 20*time.Second)
+	key := filepath.Join(t.TempDir(), "stamp.key")
+	if err := os.WriteFile(key, []byte(soakKey), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var reflectors []*daemon
+	for _, flags := range [][]string{{"--data", t.TempDir()}, {"--stamp", ":9000", "--stamp-key-file", key, "--streams=off", "--tls=off", "--quic=off"}} {
+		d := start(t, in(l.far, append([]string{program(t), "reflector"}, flags...)...)...)
+		d.waitFor(t, "ready", 20*time.Second)
+		reflectors = append(reflectors, d)
+	}
 	a := newAttack(t, l.near, forged)
-	warm := a.during(t, d.cmd.Process.Pid, length/5)
-	end := a.during(t, d.cmd.Process.Pid, length-length/5)
+	warm := a.during(t, reflectors, length/5)
+	end := a.during(t, reflectors, length-length/5)
 	sent, answered, bytesOut, bytesIn, missed := a.total(t)
 	fmt.Printf("\n%d packets with %d bytes from %d sources in %v: %d answers with %d bytes; %d answers were not seen here\n",
 		sent, bytesOut, len(a.sources), length, answered, bytesIn, missed)
-	fmt.Printf("memory of the reflector: %.1f MiB after %v, %.1f MiB at the end\n", warm/(1<<20), length/5, end/(1<<20))
+	for i, name := range []string{"open", "keyed"} {
+		fmt.Printf("memory of the %s reflector: %.1f MiB after %v, %.1f MiB at the end\n", name, warm[i]/(1<<20), length/5, end[i]/(1<<20))
+		if end[i] > warm[i]+soakBound {
+			t.Errorf("memory of the %s reflector grew from %.1f to %.1f MiB", name, warm[i]/(1<<20), end[i]/(1<<20))
+		}
+	}
 	if answered == 0 || sent < uint64(length.Seconds())*1000 {
 		t.Errorf("%d packets and %d answers are too few to tell", sent, answered)
 	}
 	if excess := a.excess.Load(); excess != nil {
 		t.Errorf("more was answered than asked: %s", *excess)
 	}
-	if end > warm+soakBound {
-		t.Errorf("memory grew from %.1f to %.1f MiB", warm/(1<<20), end/(1<<20))
-	}
-	stdout, stderr, code := run(t, in(l.near, program(t), "probe", "stamp", "10.77.0.2", "--count", "50", "--json")...)
-	if code != 0 || result(t, stdout).Values["packets_received"] != 50 {
-		t.Errorf("an honest probe after all that: exit code %d\n%s\n%s", code, stdout, stderr)
+	for _, honest := range [][]string{{"10.77.0.2"}, {"10.77.0.2:9000", "--key-file", key}} {
+		stdout, stderr, code := run(t, in(l.near, append([]string{program(t), "probe", "stamp", "--count", "50", "--json"}, honest...)...)...)
+		if v := result(t, stdout).Values; code != 0 || v["packets_lost"] != 0 || v["packets_received"] == 0 {
+			t.Errorf("an honest probe of %s after all that: exit code %d, %v lost, %v received\n%s", honest[0], code, v["packets_lost"], v["packets_received"], stderr)
+		}
 	}
 }
 
@@ -82,6 +97,8 @@ type source struct {
 	sent     atomic.Int64
 	received atomic.Int64
 }
+
+const soakKey = "fourteen and two"
 
 // soakSources is more than a reflector remembers.
 const soakSources = 20000
@@ -143,8 +160,8 @@ func within(t *testing.T, ns string, f func() error) {
 	}
 }
 
-// during attacks for so long and returns the memory of the process at the end.
-func (a *attack) during(t *testing.T, pid int, length time.Duration) float64 {
+// during attacks for so long and returns the memory of the processes at the end.
+func (a *attack) during(t *testing.T, reflectors []*daemon, length time.Duration) (resident []float64) {
 	t.Helper()
 	ctx, stop := context.WithTimeout(t.Context(), length)
 	defer stop()
@@ -157,20 +174,25 @@ func (a *attack) during(t *testing.T, pid int, length time.Duration) float64 {
 		}
 	}
 	time.Sleep(200 * time.Millisecond)
-	memory := memory(t, pid, "VmRSS")
+	for _, d := range reflectors {
+		resident = append(resident, memory(t, d.cmd.Process.Pid, "VmRSS"))
+	}
 	deaf()
 	both.Wait()
-	return memory
+	return resident
 }
 
 // send sends one packet from one of the sources.
 func (a *attack) send() {
 	s := &a.sources[a.random.IntN(len(a.sources))]
-	payload := a.payload()
-	port := uint16(8620)
-	if a.random.IntN(10) == 0 {
+	port, base := uint16(8620), 44
+	switch a.random.IntN(10) {
+	case 0:
 		port = 8443 // QUIC, where nothing of this can begin a handshake
+	case 1, 2, 3:
+		port, base = 9000, 112
 	}
+	payload := a.payload(base)
 	a.packet = ipPacket(a.packet[:0], s.at, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 77, 0, 2}), port), payload)
 	s.sent.Add(int64(len(payload)))
 	if unix.Sendto(a.raw, a.packet, 0, &unix.SockaddrInet4{Addr: [4]byte{10, 77, 0, 2}}) == nil {
@@ -178,8 +200,9 @@ func (a *attack) send() {
 	}
 }
 
-// payload makes up a packet: noise, requests with sound and unsound extensions, cut off, altered, or sent before.
-func (a *attack) payload() []byte {
+// payload makes up a packet: noise, requests with sound and unsound extensions, cut off, altered, or sent before. Those of
+// the authenticated layout are signed as often as not.
+func (a *attack) payload(base int) []byte {
 	r := a.random
 	slot := &a.recent[r.IntN(len(a.recent))]
 	switch kind := r.IntN(8); {
@@ -189,8 +212,16 @@ func (a *attack) payload() []byte {
 		*slot = a.noise(r.IntN(1473))
 		return *slot
 	}
-	b := a.noise(16)
-	b = append(b, make([]byte, 28)...)
+	b := make([]byte, base)
+	if copy(b, a.noise(16)); base == 112 {
+		copy(b[4:], make([]byte, 12))
+		copy(b[16:], a.noise(12))
+	}
+	if base == 112 && r.IntN(2) == 0 {
+		code := hmac.New(sha256.New, []byte(soakKey))
+		code.Write(b[:96])
+		copy(b[96:], code.Sum(nil))
+	}
 	for len(b) < 1400 && r.IntN(6) > 0 {
 		value := a.noise(r.IntN(40))
 		stated := len(value)

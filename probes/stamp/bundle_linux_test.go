@@ -12,7 +12,7 @@ import (
 )
 
 // floodServer is a server on the loopback interface that works in turns, and sockets of its clients.
-func floodServer(t *testing.T, clients int) (*server, []*net.UDPConn) {
+func floodServer(t *testing.T, clients int, r Reflector) (*server, []*net.UDPConn) {
 	t.Helper()
 	pc, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -42,7 +42,7 @@ func floodServer(t *testing.T, clients int) (*server, []*net.UDPConn) {
 		}
 		conns = append(conns, conn)
 	}
-	return newServer(raw, addrPort(pc.LocalAddr()).Port(), newResponder(t, Reflector{})), conns
+	return newServer(raw, addrPort(pc.LocalAddr()).Port(), newResponder(t, r)), conns
 }
 
 func requestOf(size int) []byte {
@@ -53,7 +53,7 @@ func requestOf(size int) []byte {
 // at each reply. refuse makes the kernel take no bundles, as it does where they cannot leave as they are.
 func TestFloodIsAnsweredPacketByPacket(t *testing.T) {
 	for _, refuse := range []bool{false, true} {
-		s, clients := floodServer(t, 2)
+		s, clients := floodServer(t, 2, Reflector{})
 		if refuse {
 			var failed error
 			err := s.raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_NO_CHECK, 1) })
@@ -107,7 +107,7 @@ func TestFloodIsAnsweredPacketByPacket(t *testing.T) {
 
 // TestBundlesHoldWhatBelongsTogether looks at how a batch is cut into rows.
 func TestBundlesHoldWhatBelongsTogether(t *testing.T) {
-	s, _ := floodServer(t, 0)
+	s, _ := floodServer(t, 0, Reflector{})
 	if s.bundles.longest == 0 {
 		t.Skip("this kernel has no UDP_SEGMENT")
 	}
@@ -133,9 +133,25 @@ func TestBundlesHoldWhatBelongsTogether(t *testing.T) {
 
 // TestServingAllocatesNothing holds for the calm, where packets are answered one by one, as for a flood.
 func TestServingAllocatesNothing(t *testing.T) {
-	for name, count := range map[string]int{"calm": 1, "flood": serveBatch} {
-		s, clients := floodServer(t, 1)
-		request, b := requestOf(200), make([]byte, 2000)
+	secret := []byte("0123456789abcdef")
+	sign, err := newSigner(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyed := newTemplate(&Config{Size: 300, TLVs: true}, sign, 7, newRandom())
+	keyed.prepare(0)
+	for name, c := range map[string]struct {
+		count   int
+		far     Reflector
+		request []byte
+	}{
+		"calm":        {1, Reflector{Leases: func() int { return 1 }}, requestOf(200)},
+		"flood":       {serveBatch, Reflector{}, requestOf(200)},
+		"keyed flood": {serveBatch, Reflector{Key: secret}, keyed.depart(golden.UnixNano())},
+	} {
+		s, clients := floodServer(t, 1, c.far)
+		s.respond.lookout.lost = dropsOf(s.raw)
+		count, request, b := c.count, c.request, make([]byte, 2000)
 		allocated := testing.AllocsPerRun(200, func() {
 			for range count {
 				if _, err := clients[0].Write(request); err != nil {
