@@ -185,11 +185,11 @@ func (r *Report) rate(name string, way probes.Direction) (float64, bool) {
 
 // limitOf says what kept a load in one direction from being faster. Of TCP its sender's kernel tells. QUIC's congestion
 // window grows only while it is what holds data back, so that a sender that moves much less than a window each round trip
-// had nothing to send in time.
+// had nothing to send in time. What ended by volume may not have left slow start, of which a window at its end tells nothing.
 func limitOf(x *probes.Result, way probes.Direction) string {
 	window, rtt := x.Values[probes.CongestionWindow.ValueName(probes.Both, "")], x.Values[probes.TransportRTT.ValueName(probes.Both, "")]
 	switch word := x.Info["limited_by_"+way.String()]; {
-	case word != "" || x.Info["quic_version"] == "" || window <= 0 || rtt <= 0:
+	case word != "" || x.Info["quic_version"] == "" || x.Info["ended_by"] == "max_bytes" || window <= 0 || rtt <= 0:
 		return heldUp(word)
 	case x.Values[probes.Goodput.ValueName(way, "")] < window/rtt/2:
 		return heldUp("application")
