@@ -75,6 +75,9 @@ func newReflector(p *Process) *cobra.Command {
 		Long: `Answers what probes send: STAMP on UDP 862 (where the process may open it) and 8620, plain TCP on 8620, TLS and QUIC on
 8443. A certificate is made at first start and kept; its pin is logged, for agents to hold it to.
 
+Load tests take turns: each asks for a lease first, and by default one of each site has it at a time. Sites, rates and
+times are set under "leases" in the configuration file; the log tells who has a lease and why it ended.
+
 It needs no configuration. Open these ports on the way: UDP 8620, TCP 8620, UDP 8443, TCP 8443. Other addresses are
 chosen with --stamp, --streams, --tls and --quic, each as often as it takes; the word off closes a port.
 
