@@ -15,7 +15,8 @@ import (
 //
 //	| "nrp" (3) | version, 1 (1) | flags (1) | reserved (1) | leases (2) |
 type condition struct {
-	late   bool   // flag 0x80: within the last second it lost requests that had arrived, or kept one waiting for long
+	late   bool   // flag 0x80: within the last second it kept a request waiting for long
+	lost   bool   // flag 0x40: within the last second it lost requests that had arrived
 	leases uint16 // for load tests that were active
 }
 
@@ -24,6 +25,7 @@ const tlvCondition tlvType = 248
 const (
 	conditionLength = 8
 	conditionLate   = 0x80
+	conditionLost   = 0x40
 )
 
 // conditionMark is how the value begins.
@@ -43,7 +45,10 @@ func isCondition(value []byte) bool {
 func (c condition) put(value []byte) {
 	value[4], value[5] = 0, 0
 	if c.late {
-		value[4] = conditionLate
+		value[4] |= conditionLate
+	}
+	if c.lost {
+		value[4] |= conditionLost
 	}
 	binary.BigEndian.PutUint16(value[6:], c.leases)
 }
@@ -53,12 +58,13 @@ func readCondition(value []byte) condition {
 	if !isCondition(value) {
 		return condition{}
 	}
-	return condition{late: value[4]&conditionLate != 0, leases: binary.BigEndian.Uint16(value[6:])}
+	return condition{late: value[4]&conditionLate != 0, lost: value[4]&conditionLost != 0, leases: binary.BigEndian.Uint16(value[6:])}
 }
 
 // add takes in what a later reply said.
 func (c *condition) add(o condition) {
 	c.late = c.late || o.late
+	c.lost = c.lost || o.lost
 	c.leases = max(c.leases, o.leases)
 }
 
@@ -83,6 +89,7 @@ type lookout struct {
 	looked    int64
 	dropped   uint64
 	lateUntil int64
+	lostUntil int64
 	told      condition
 }
 
@@ -99,7 +106,7 @@ func (w *lookout) condition(now int64) condition {
 		w.begun, w.looked = true, now
 		w.look(now)
 	}
-	w.told.late = now < w.lateUntil
+	w.told.late, w.told.lost = now < w.lateUntil, now < w.lostUntil
 	return w.told
 }
 
@@ -112,17 +119,23 @@ func (w *lookout) look(now int64) {
 	}
 	if dropped := w.lost(); dropped != w.dropped {
 		w.dropped = dropped
-		w.lateUntil = now + int64(lateFor)
+		w.lostUntil = now + int64(lateFor)
 	}
 }
 
 // judgeFarEnd takes down what the far end told of itself in the replies to a window's packets.
-func (k *clerk) judgeFarEnd(w *window) {
-	if w.condition.late {
+//
+// Requests that it lost would count as losses of the network. One that it kept waiting does no harm where its kernel stamps
+// arrival and departure: the wait is then known and is no part of the round trip. A kernel that tells true departures stamps
+// arrivals too. Load tests at the same site are no fault of the instrument: they are said and not doubted, because they may
+// be on other links.
+func (k *clerk) judgeFarEnd(w *window, c *counts) {
+	kernel := (c.received-min(c.departures, c.received))*100 <= c.received
+	if w.condition.lost || w.condition.late && !kernel {
 		k.rec.Flag(probes.FarEndLate)
 	}
 	if w.condition.leases > 0 {
-		k.rec.Flag(probes.CrossTraffic)
+		k.rec.Flag(probes.LoadConcurrent)
 	}
 	if w.condition.leases > 0 || k.leased {
 		k.leased = true // the note would stay otherwise

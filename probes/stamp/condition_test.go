@@ -40,7 +40,7 @@ func TestConditionOfTheFarEnd(t *testing.T) {
 			leases  string
 		}{
 			{0, ""},
-			{probes.CrossTraffic, "2"},
+			{probes.LoadConcurrent, "2"},
 			{0, "0"},
 			{0, "0"},
 			{probes.FarEndLate, "0"},
@@ -101,8 +101,8 @@ func TestLookout(t *testing.T) {
 		{at: lateFor + 1, want: condition{late: true, leases: 3}},
 		{at: lateFor + 2, want: condition{leases: 3}},
 		{at: 5 * time.Second, do: func() { lost++ }, want: condition{leases: 3}},
-		{at: 5*time.Second + lookAfter, want: condition{late: true, leases: 3}},
-		{at: 5*time.Second + lookAfter + lateFor - 1, want: condition{late: true, leases: 3}},
+		{at: 5*time.Second + lookAfter, want: condition{lost: true, leases: 3}},
+		{at: 5*time.Second + lookAfter + lateFor - 1, want: condition{lost: true, leases: 3}},
 		{at: 5*time.Second + lookAfter + lateFor, want: condition{leases: 3}},
 	} {
 		w.saw(int64(step.at), step.waited)
@@ -111,6 +111,28 @@ func TestLookout(t *testing.T) {
 		}
 		if step.do != nil {
 			step.do()
+		}
+	}
+}
+
+// TestAFarEndThatIsLate: what it kept waiting makes a result doubtful only where the wait is not known.
+func TestAFarEndThatIsLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		condition  condition
+		departures uint64 // of 100 replies
+		want       probes.Quality
+	}{
+		"on time":                       {condition{}, 0, 0},
+		"late, departures not known":    {condition{late: true}, 98, probes.FarEndLate},
+		"late, departures known":        {condition{late: true}, 99, 0},
+		"lost, departures known":        {condition{lost: true}, 100, probes.FarEndLate},
+		"load tests, departures known":  {condition{leases: 1}, 100, probes.LoadConcurrent},
+		"recovered packets beside them": {condition{late: true}, 101, 0},
+	} {
+		rec := probes.NewRecorder()
+		(&clerk{rec: rec}).judgeFarEnd(&window{condition: c.condition}, &counts{received: 100, departures: c.departures})
+		if got := rec.Snapshot().Quality; got != c.want {
+			t.Errorf("%s: quality %q, want %q", name, got, c.want)
 		}
 	}
 }

@@ -16,7 +16,7 @@ func (k *clerk) judge(w *window, far peer) {
 	}
 	k.judgeSchedule(w, &total)
 	k.judgeTraffic(w)
-	k.judgeFarEnd(w)
+	k.judgeFarEnd(w, &total)
 	if w.slept >= time.Second {
 		k.rec.Flag(probes.Suspended)
 		k.rec.Note("slept", w.slept.String())
