@@ -39,13 +39,20 @@ const Grace = 10 * time.Second
 // resultBuffer is how many results may wait for the outbox before probes do: a slow disk shall not delay a packet.
 const resultBuffer = 1024
 
+// Way is how packets leave the host, and who is asked for names.
+type Way struct {
+	Interface      string   // "" is the default route
+	Family         string   // "any", "4" or "6"
+	DNS            []string // name servers, asked through the interface; without any, the system resolves names its own way
+	SourceFallback bool     // bind to the interface's address where the kernel refuses the interface itself
+}
+
 // Deps are what an agent needs of the outside.
 type Deps struct {
 	// Kinds are the kinds of probes that the configuration may name.
 	Kinds catalog.Catalog[probes.Kind]
-	// Network makes a network that is bound to an interface ("" is the default route) and an address family ("any", "4" or
-	// "6"). The uplink uses one too.
-	Network func(interfaceName, family string) (probes.Network, error)
+	// Network makes a network whose packets take that way. The uplink uses one too.
+	Network func(Way) (probes.Network, error)
 	// Known remembers certificates of far ends at first use, where a probe names neither pin nor authority. With nil, the
 	// host's authorities decide.
 	Known *trust.KnownHosts

@@ -295,7 +295,7 @@ func TestNewRefusesWhatCannotBeBuilt(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `probe "a": unknown probe kind "pong"`) || !strings.Contains(err.Error(), `probe "b": "" is not a target`) {
 		t.Errorf("got %v, want both problems", err)
 	}
-	refuse := func(name, family string) (probes.Network, error) { return nil, fmt.Errorf("no interface %q", name) }
+	refuse := func(w Way) (probes.Network, error) { return nil, fmt.Errorf("no interface %q", w.Interface) }
 	c = configOf(t, d, "probes: [{name: a, kind: ping, target: h, interface: wwan9}]")
 	if _, err := New(c, Deps{Kinds: d.kinds(), Network: refuse}); err == nil || !strings.Contains(err.Error(), `no interface "wwan9"`) {
 		t.Errorf("got %v", err)

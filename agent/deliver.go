@@ -36,7 +36,7 @@ func (a *Agent) newUplink(c *Config, box *outbox.Outbox) (*uplink.Uplink, error)
 	if err != nil {
 		return nil, fmt.Errorf("uplink: %w", err)
 	}
-	network, err := a.deps.Network(c.Uplink.Interface, "any")
+	network, err := a.deps.Network(Way{Interface: c.Uplink.Interface, Family: "any"})
 	if err != nil {
 		return nil, fmt.Errorf("uplink.interface: %w", err)
 	}

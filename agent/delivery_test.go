@@ -67,8 +67,8 @@ func (s *store) results() map[probes.ID]*probes.Result {
 	return got
 }
 
-func realNet(interfaceName, family string) (probes.Network, error) {
-	return host.New(host.Config{Interface: interfaceName, Family: family})
+func realNet(w Way) (probes.Network, error) {
+	return host.New(host.Config{Interface: w.Interface, Family: w.Family})
 }
 
 func uplinkTo(url, outbox string) string {

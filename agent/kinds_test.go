@@ -138,4 +138,4 @@ func configOf(t *testing.T, d *diary, text string) *Config {
 }
 
 // noNet is a Deps.Network for probes that need none.
-func noNet(interfaceName, family string) (probes.Network, error) { return noNetwork{}, nil }
+func noNet(Way) (probes.Network, error) { return noNetwork{}, nil }

@@ -35,7 +35,7 @@ func (d *diary) buildLeased(c fakeConfig, env probes.Env, target probes.Target) 
 type site struct {
 	t       *testing.T
 	book    *lease.Book
-	network func(string, string) (probes.Network, error)
+	network func(Way) (probes.Network, error)
 	other   *netsim.Host
 }
 
@@ -48,7 +48,7 @@ func newSite(t *testing.T) *site {
 	n.Connect(device, far, link, link)
 	n.Connect(other, far, link, link)
 	s := &site{t: t, book: lease.NewBook(lease.Defaults(), slog.New(slog.DiscardHandler)), other: other}
-	s.network = func(string, string) (probes.Network, error) { return device, nil }
+	s.network = func(Way) (probes.Network, error) { return device, nil }
 	config := reflector.Config{Streams: reflector.Defaults().Streams, Limits: reflector.Defaults().Limits}
 	r, err := reflector.New(config, far, slog.New(slog.DiscardHandler), s.book.FarEnd())
 	if err != nil {

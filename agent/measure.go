@@ -57,7 +57,7 @@ func (a *Agent) buildOne(who Identity, p Probe) (job, error) {
 	if p.Every <= 0 && !p.continuous(kind) {
 		return job{}, errors.New("every is not set: say how often it shall run")
 	}
-	network, err := a.deps.Network(p.Interface, p.IPFamily)
+	network, err := a.deps.Network(Way{Interface: p.Interface, Family: p.IPFamily, DNS: p.DNS, SourceFallback: p.Source})
 	if err != nil {
 		return job{}, err
 	}

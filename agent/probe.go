@@ -29,6 +29,8 @@ type Probe struct {
 	Every     time.Duration     `yaml:"every" help:"time from one start to the next; 30s, or 1h for load tests" min:"1s" max:"31d"`
 	Interface string            `yaml:"interface" help:"network interface to measure over; the default route when empty"`
 	IPFamily  string            `yaml:"ip_family" help:"address family to measure over; both makes two probes, NAME-4 and NAME-6, with the label ip_family" oneof:"any,4,6,both"`
+	DNS       []string          `yaml:"dns" help:"name servers to ask through the interface, as address or address:port; the system resolves names its own way when left out, which may be over another interface"`
+	Source    bool              `yaml:"source_fallback" help:"bind to the interface's address where the kernel refuses the interface itself; routes may then send packets out by another one"`
 	Pin       string            `yaml:"pin" help:"SHA-256 of the far end's certificate, in place of an authority"`
 	CA        string            `yaml:"ca" help:"file with the certificates of the authorities to trust instead of the host's"`
 	Insecure  bool              `yaml:"insecure" help:"take any certificate"`
@@ -129,6 +131,12 @@ func (p *Probe) check(r *configs.Report, at configs.At, kind probes.Kind) {
 	}
 	if ways > 1 {
 		r.Problem(at, "", "pin, ca and insecure exclude each other: keep one way to trust the far end")
+	}
+	for _, server := range p.DNS {
+		_, addrErr := netip.ParseAddr(server)
+		if to, err := netip.ParseAddrPort(server); addrErr != nil && (err != nil || to.Port() == 0) {
+			r.Problem(at, "dns", fmt.Sprintf("%q is no name server: want an address, like 192.0.2.53 or [2001:db8::53]:53", server))
+		}
 	}
 	if p.Pin != "" {
 		if _, err := trust.ParsePin(p.Pin); err != nil {

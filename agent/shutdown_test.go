@@ -14,7 +14,7 @@ import (
 )
 
 // behind puts a server behind an emulated link and returns the device's side of it.
-func behind(t *testing.T, h http.Handler, link netsim.Profile) func(string, string) (probes.Network, error) {
+func behind(t *testing.T, h http.Handler, link netsim.Profile) func(Way) (probes.Network, error) {
 	t.Helper()
 	n := netsim.New(1)
 	device, far := n.Host("device", "10.0.0.1"), n.Host("collector.example", "192.0.2.1")
@@ -31,7 +31,7 @@ func behind(t *testing.T, h http.Handler, link netsim.Profile) func(string, stri
 		_ = n.Close()
 		wg.Wait()
 	})
-	return func(string, string) (probes.Network, error) { return device, nil }
+	return func(Way) (probes.Network, error) { return device, nil }
 }
 
 const inMemory = `

@@ -65,8 +65,8 @@ func runAgent(cmd *cobra.Command, p *Process, flags agentFlags) error {
 	}
 	deps := agent.Deps{
 		Kinds: p.Kinds,
-		Network: func(interfaceName, family string) (probes.Network, error) {
-			return host.New(host.Config{Interface: interfaceName, Family: family})
+		Network: func(w agent.Way) (probes.Network, error) {
+			return host.New(host.Config{Interface: w.Interface, Family: w.Family, DNS: w.DNS, SourceFallback: w.SourceFallback, Log: log})
 		},
 		Known: trust.NewKnownHosts(known), Log: log, Version: p.Version,
 	}

@@ -18,6 +18,7 @@ import (
 // reachFlags say by which interface a far end is reached and why it is trusted.
 type reachFlags struct {
 	interfaceName, family string
+	sourceFallback        bool
 	dns                   []string
 	pin, caFile           string
 	insecure              bool
@@ -32,7 +33,8 @@ func (f *reachFlags) addSite(flags *pflag.FlagSet) {
 func (f *reachFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.interfaceName, "interface", "", "network interface to send on, for instance wwan0")
 	flags.StringVar(&f.family, "ip-family", "any", "address family to use (any, 4, 6)")
-	flags.StringSliceVar(&f.dns, "dns", nil, "name server to ask instead of the system's, as address or address:port")
+	flags.BoolVar(&f.sourceFallback, "source-fallback", false, "bind to the interface's address where the kernel refuses the interface itself; routes may then send packets out by another one")
+	flags.StringSliceVar(&f.dns, "dns", nil, "name server to ask through the interface, as address or address:port (default: the system resolves names its own way)")
 	flags.StringVar(&f.pin, "pin", "", "accept only this certificate, as sha256:HEX")
 	flags.StringVar(&f.caFile, "ca", "", "accept certificates of the authorities in this PEM file")
 	flags.BoolVar(&f.insecure, "insecure", false, "accept any certificate")
@@ -41,7 +43,7 @@ func (f *reachFlags) add(flags *pflag.FlagSet) {
 // env is what a one-shot command lets its probe touch. A certificate seen for the first time is trusted and remembered,
 // unless a flag says otherwise; that of a server which is not ours is verified by the system's authorities.
 func (f *reachFlags) env(p *Process, kind probes.Kind, log *slog.Logger) (probes.Env, error) {
-	network, err := host.New(host.Config{Interface: f.interfaceName, Family: f.family, DNS: f.dns})
+	network, err := host.New(host.Config{Interface: f.interfaceName, Family: f.family, DNS: f.dns, SourceFallback: f.sourceFallback, Log: log})
 	if err != nil {
 		return probes.Env{}, usage("%w", err)
 	}

@@ -55,8 +55,8 @@ func newAgent(o Options, s scene, d drive, in entrances) (*agent.Agent, error) {
 	}
 	return agent.New(config, agent.Deps{
 		Kinds: o.Kinds,
-		Network: func(interfaceName, family string) (probes.Network, error) {
-			return host.New(host.Config{Interface: interfaceName, Family: family})
+		Network: func(w agent.Way) (probes.Network, error) {
+			return host.New(host.Config{Interface: w.Interface, Family: w.Family, DNS: w.DNS, SourceFallback: w.SourceFallback, Log: o.Log})
 		},
 		Radio:   d.course.Radio(d.start),
 		Log:     o.Log.With("role", "agent", "agent", d.agent),

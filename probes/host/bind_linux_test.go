@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -131,9 +132,15 @@ func TestSourceFallback(t *testing.T) {
 		}
 		return b.listenAddress(":0") + " " + b.listenAddress("") + " " + b.listenAddress("192.0.2.1:5"), nil
 	}
-	asked := &network{config: Config{Interface: "lo", SourceFallback: true}}
-	if got, err := attempt(asked, open); err != nil || got != "127.0.0.1:0 127.0.0.1:0 192.0.2.1:5" {
-		t.Errorf("got %q, %v", got, err)
+	var log strings.Builder
+	asked := &network{config: Config{Interface: "lo", SourceFallback: true, Log: slog.New(slog.NewTextHandler(&log, nil))}}
+	for range 2 {
+		if got, err := attempt(asked, open); err != nil || got != "127.0.0.1:0 127.0.0.1:0 192.0.2.1:5" {
+			t.Errorf("got %q, %v", got, err)
+		}
+	}
+	if strings.Count(log.String(), "level=WARN") != 1 || !strings.Contains(log.String(), "CAP_NET_RAW") {
+		t.Errorf("it was not said once, and why:\n%s", log.String())
 	}
 	if _, err := attempt(&network{config: Config{Interface: "lo"}}, open); !errors.Is(err, errDenied) {
 		t.Errorf("without having been asked: %v", err)

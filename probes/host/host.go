@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/nrprobe/nrprobe/probes"
@@ -18,6 +20,8 @@ import (
 type Config struct {
 	// Interface is the network interface that everything leaves and enters by ("wwan0"); "" for whatever the routes say.
 	Interface string
+	// Log is warned, once, when SourceFallback comes into force. nil tells nobody.
+	Log *slog.Logger
 	// SourceFallback binds to the interface's own address where the kernel refuses to bind to the interface. Routing rules
 	// (mwan3, for one) may send such packets out by another interface, so it is only done when asked for.
 	SourceFallback bool
@@ -61,6 +65,7 @@ type network struct {
 	config   Config
 	source   []netip.Addr // what sockets are bound to beside the interface; nil for none
 	resolver *net.Resolver
+	warned   sync.Once
 }
 
 // Resolve implements probes.Network. Addresses come in the order of RFC 6724, those of the other family left out.
@@ -173,6 +178,7 @@ type binding struct {
 func attempt[S any](n *network, open func(binding) (S, error)) (S, error) {
 	s, err := open(binding{device: n.config.Interface, source: n.source})
 	if err != nil && n.config.SourceFallback && n.config.Interface != "" && errors.Is(err, errDenied) {
+		n.warn(err)
 		if n.source != nil {
 			return open(binding{source: n.source})
 		}
@@ -183,6 +189,16 @@ func attempt[S any](n *network, open func(binding) (S, error)) (S, error) {
 		return open(binding{source: addrs})
 	}
 	return s, err
+}
+
+// warn says that sockets are bound to an address alone, which leaves the way out to the routes.
+func (n *network) warn(err error) {
+	if n.config.Log == nil {
+		return
+	}
+	n.warned.Do(func() {
+		n.config.Log.Warn("sockets are bound to the interface's address alone: routes may send packets out by another interface", "interface", n.config.Interface, "error", err)
+	})
 }
 
 func (b binding) control(_ context.Context, netw, address string, c syscall.RawConn) error {

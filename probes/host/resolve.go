@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"sync/atomic"
+
+	"github.com/nrprobe/nrprobe/probes"
 )
 
 // makeResolver asks the configured name servers through the interface, the next one with each attempt; without any, the
@@ -53,7 +55,11 @@ func (n *network) explainLookup(err error) error {
 		asked.Server = strings.Join(n.config.DNS, ", ") // package net knows of the system's own alone
 		dnsErr, err = &asked, &asked
 	}
+	// A name that the hosts file or the resolver knows, but only with addresses of the other family.
+	_, other := errors.AsType[*net.AddrError](err)
 	switch {
+	case other && n.family() != "":
+		return probes.Fail(probes.Unreachable, "%w: it has no IPv%s address", err, n.family())
 	case ok && len(n.config.DNS) == 0 && (dnsErr.Server == "[::1]:53" || dnsErr.Server == "127.0.0.1:53"):
 		return fmt.Errorf("%w: this system names no server to ask: give one with dns, or an address as target", err)
 	case ok && dnsErr.IsNotFound && n.family() != "":
