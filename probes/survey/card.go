@@ -70,7 +70,7 @@ func (r *Report) rateTable() table {
 				label += ", " + way.String()
 			}
 			if h := x.Hists[probes.IntervalRate.HistName(way)]; h != nil {
-				low = humanRate(h.Quantile(0.05))
+				low = humanRate(min(h.Quantile(0.05), v)) // a steady rate lies in one bucket, whose middle may be above the mean
 			}
 			if x.Info["ended_by"] == "max_bytes" {
 				limit += "; ended by --max-bytes"
