@@ -99,7 +99,10 @@ func stampCommand(t *testing.T, more ...string) func(time.Duration, int) []strin
 
 func (p peer) run(t *testing.T, l link, interval time.Duration) figures {
 	t.Helper()
-	count := int(4 * time.Second / interval)
+	count := 400
+	if interval < 10*time.Millisecond {
+		count = 2000
+	}
 	argv := in(l.near, p.argv(interval, count)...)
 	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
 	begin := time.Now()
