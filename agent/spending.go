@@ -139,6 +139,9 @@ func (s *spending) took(r *probes.Result) error {
 	return nil
 }
 
+// waitBytes is charged for a load test that waited for a lease and got none: two minutes of signs of life, both ways.
+const waitBytes = 40_000
+
 // failedBytes is charged for a run that got nowhere: a name and some attempts to connect.
 const failedBytes = 10_000
 

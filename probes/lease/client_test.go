@@ -167,7 +167,7 @@ func TestTimeIsOver(t *testing.T) {
 		if got := time.Since(granted); got != 30*time.Second {
 			t.Errorf("it ended after %v", got)
 		}
-		if err := context.Cause(l.Lost()); probes.Classify(err) != probes.Refused || !strings.Contains(err.Error(), "the lease was for 30s, which are over") {
+		if err := context.Cause(l.Lost()); probes.Classify(err) != probes.Timeout || !strings.Contains(err.Error(), "the lease was for 30s, which are over") {
 			t.Errorf("it ended with %v", err)
 		}
 		l.Release()

@@ -195,7 +195,7 @@ func TestLeaseTakenBackEndsTheLoad(t *testing.T) {
 			}
 			defer leave()
 			r := w.load(held, env, name, settings)
-			if r.Outcome != probes.Refused || !strings.Contains(r.Error, "the lease was for 3s, which are over") || !r.Quality.Has(probes.Partial) {
+			if r.Outcome != probes.Timeout || !strings.Contains(r.Error, "the lease was for 3s, which are over") || !r.Quality.Has(probes.Partial) {
 				t.Errorf("%s: %s (%s), flags %v", name, r.Outcome, r.Error, r.Quality)
 			}
 			if r.Info["lease"] != "granted" || r.Elapsed > 3100*ms {

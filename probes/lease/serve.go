@@ -112,7 +112,7 @@ func (a *attendant) attend(ctx context.Context) error {
 		case <-silent.C:
 			return probes.Fail(probes.Timeout, "nothing has been heard of the holder of the lease for %v", a.ttl)
 		case <-over.C:
-			return probes.Fail(probes.Refused, "the lease was for %v, which are over", a.ask.Duration)
+			return probes.Fail(probes.Timeout, "the lease was for %v, which are over", a.ask.Duration)
 		case <-a.heard:
 			silent.Reset(a.ttl)
 			err = a.say(message{Alive: &struct{}{}})
