@@ -26,6 +26,9 @@ func TestNetnsProbes(t *testing.T) {
 			"packets_duplicated", "packets_reordered", "loss_ratio", "interruption_max_seconds",
 		}},
 		{"stamp over IPv6 on an interface", []string{"stamp", "fd77::2", "--count", "20", "--interface", "wwan0"}, []string{"rtt_p50_seconds"}},
+		{"stamp with a pattern", []string{"stamp", "10.77.0.2", "--pattern", "remote-driving", "--duration", "3s"}, []string{
+			"frames_sent", "frames_lost", "frames_late", "frames_in_time_ratio", "frames_sent_up", "frames_in_time_up_ratio", "frames_in_time_down_ratio",
+		}},
 		{"tcp", []string{"tcp", "10.77.0.2", "--count", "5"}, []string{"connect_seconds", "rtt_p50_seconds"}},
 		{"quic", []string{"quic", "10.77.0.2", "--count", "5"}, []string{"handshake_seconds", "resumed_seconds", "rtt_p50_seconds", "transport_rtt_seconds"}},
 		{"icmp", []string{"icmp", "10.77.0.2", "--count", "5", "--interval", "20ms"}, []string{"rtt_p50_seconds", "packets_lost"}},

@@ -15,8 +15,6 @@ import (
 	"github.com/quic-go/quic-go/http3"
 	"github.com/quic-go/quic-go/qlog"
 	"github.com/quic-go/quic-go/qlogwriter"
-
-	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // quicConfig keeps flow control out of what load tests measure: 64 MiB is 1 Gbit/s at 500 ms.
@@ -46,7 +44,7 @@ func (r *Reflector) serveQUIC(ctx context.Context, pc net.PacketConn) (stop func
 	conf.SetSessionTicketKeys([][32]byte{key}) // every connection gets a copy of conf: without a key each would draw its own
 	resetKey := quicgo.StatelessResetKey(key)
 	transport := &quicgo.Transport{
-		Conn: load.Gather(pc), StatelessResetKey: &resetKey, Tracer: dropped{r},
+		Conn: pc, StatelessResetKey: &resetKey, Tracer: dropped{r},
 		VerifySourceAddress: func(net.Addr) bool { return r.gate.crowded() },
 		ConnContext:         r.admitQUIC,
 	}
