@@ -27,7 +27,7 @@ type Settings struct {
 
 // DefaultSettings are those of a check without a file.
 func DefaultSettings() Settings {
-	return Settings{MaxDuration: 2 * time.Minute, Sequential: true, MaxDoubtful: 0.1}
+	return Settings{MaxDuration: 4 * time.Minute, Sequential: true, MaxDoubtful: 0.1}
 }
 
 // Entry is one budget as a budgets file has it.

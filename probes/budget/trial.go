@@ -54,6 +54,7 @@ type look struct {
 	test     test
 	evidence *Evidence
 	alpha    float64
+	passing  float64 // the probability of a wrong pass that it spent
 	weight   float64
 	family   int    // number of trials among which a failure has to stand
 	obstacle string // why no verdict may be given
@@ -125,8 +126,8 @@ func (f *Family) see(t *Trial, turn Turn, e *Evidence) {
 		return
 	}
 	if !turn.Early || e.Span >= patience(alpha) {
-		if part := alpha * t.pass.spend(turn.Early); part > 0 && t.look.test.passes(part, turn.Early) {
-			t.outcome, t.look.alpha = Pass, part
+		if t.look.passing = alpha * t.pass.spend(turn.Early); t.look.passing > 0 && t.look.test.passes(t.look.passing, turn.Early) {
+			t.outcome, t.look.alpha = Pass, t.look.passing
 			return
 		}
 	}

@@ -2,6 +2,8 @@ package budget
 
 import (
 	"math"
+	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,4 +58,26 @@ func TestWhatALookCannotSpendGoesToTheNext(t *testing.T) {
 	if _, pass := look(Turn{Fail: 1, Pass: 0.75}, 1000, time.Minute); pass != 1 {
 		t.Errorf("a look that is the first and the last spends %v, want all", pass)
 	}
+}
+
+// TestAPassMustNotRestOnFewBursts looks for records of the bursty link that are inside by the count of what was seen, and
+// would not be if the worst burst came once more.
+func TestAPassMustNotRestOnFewBursts(t *testing.T) {
+	limit := links()[2].truth(0.95)[0]
+	r := rand.New(rand.NewPCG(8, 8))
+	for range 200 {
+		v := links()[2].draw(r, gateSamples)
+		q := stats.NewQuantileTest(stats.NewValues(v), 0.95, limit)
+		if !q.AtMost(limit, 0.05) || q.AtMostStill(limit, 0.05, 1.5) {
+			continue
+		}
+		trial := boundTrials([]float64{limit}, 0.95)[0]
+		f := &Family{Trials: []*Trial{trial}, MaxDoubtful: 0.1}
+		f.Look(Once(), func(*Trial) *Evidence { return valuesOf(v) })
+		if verdict := f.Verdicts()[0]; verdict.Outcome != Inconclusive || !strings.Contains(verdict.Reason, "if its worst stretch were not to come once more") {
+			t.Errorf("%s: %s", verdict.Outcome, verdict.Reason)
+		}
+		return
+	}
+	t.Error("no such record among 200: the rule has no effect")
 }

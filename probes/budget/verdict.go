@@ -292,6 +292,9 @@ func (t *Trial) missing(v *Verdict) string {
 	if least := c.needs(1 - c.Confidence); v.Samples < least {
 		text += fmt.Sprintf("; it takes at least %d to pass", least)
 	}
+	if q, ok := t.look.test.(quantileTest); ok && t.look.passing > 0 && q.rests(t.look.passing) {
+		return text + "; it would pass, if its worst stretch were not to come once more: measure for longer to see how often it does"
+	}
 	if v.More > 0 {
 		text += fmt.Sprintf("; about %d more samples would settle it", v.More)
 		if v.Span > 0 && v.Samples > 0 {

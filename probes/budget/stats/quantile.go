@@ -111,16 +111,17 @@ func (s *Quantile) AtMost(x, alpha float64) bool {
 	return s.showsAtMost(over/s.N, s.N, alpha)
 }
 
-// AtMostStill says what AtMost says, and whether it would still hold if the worst twentieth of the record came once more:
-// with what it has beyond an ordinary twentieth and the three standard deviations that chance would give it. It is for early
-// looks: trouble that comes seldom has then shown itself once or twice, by accident less often than it will.
-func (s *Quantile) AtMostStill(x, alpha float64) bool {
+// AtMostStill says what AtMost says, and whether it would still hold if the worst twentieth of the record came once more,
+// with what it has beyond usual ordinary twentieths and the three standard deviations that chance would give it. It is for
+// records that rest on few bursts of trouble: their number is an accident, and where it is small by accident, so is the
+// design effect. Early looks are asked for more, by a smaller usual.
+func (s *Quantile) AtMostStill(x, alpha, usual float64) bool {
 	_, over := OverAll(s.record, x)
 	if s.Cells >= ManyBatches {
 		list := batches(s.record, x, ManyBatches)
 		worst := slices.MaxFunc(list, func(a, b batch) int { return cmp.Compare(a.over, b.over) })
 		ordinary := over / ManyBatches
-		over += max(0, worst.over-ordinary-3*math.Sqrt(ordinary))
+		over += max(0, worst.over-usual*ordinary-3*math.Sqrt(ordinary))
 	}
 	return s.showsAtMost(min(1, over/s.N), s.N, alpha)
 }

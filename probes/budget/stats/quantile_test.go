@@ -97,6 +97,9 @@ func TestBoundsAndVerdictsAgree(t *testing.T) {
 		}
 		q, alpha, x := 0.3+0.69*r.Float64(), 0.001+0.1*r.Float64(), r.NormFloat64()
 		s := NewQuantile(NewValues(v), q, x)
+		if round%2 == 0 {
+			s = NewQuantileTest(NewValues(v), q, x)
+		}
 		lower, estimate, upper := s.Lower(alpha), s.Estimate(), s.Upper(alpha)
 		if lower > estimate || estimate > upper {
 			t.Fatalf("round %d: bounds %v and %v do not hold the estimate %v", round, lower, upper, estimate)
@@ -221,10 +224,10 @@ func TestOneBurstMayComeAgain(t *testing.T) {
 	if !b.AtMost(0.5, 0.001) || !s.AtMost(0.5, 0.001) {
 		t.Fatal("2 % above are not shown to be at most 5 %")
 	}
-	if b.AtMostStill(0.5, 0.001) {
+	if b.AtMostStill(0.5, 0.001, 1.5) {
 		t.Error("a burst of 20 that may come again is no matter")
 	}
-	if !s.AtMostStill(0.5, 0.001) {
+	if !s.AtMostStill(0.5, 0.001, 1) {
 		t.Error("what is spread out is taken for a burst")
 	}
 }
