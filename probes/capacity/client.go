@@ -12,6 +12,7 @@ import (
 
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/lease"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // helloEvery is how often the client asks until it is answered.
@@ -56,10 +57,15 @@ func (p *prober) Measure(ctx context.Context, rec *probes.Recorder) error {
 	if err := r.meet(inside); err != nil {
 		return r.explain(ctx, err)
 	}
+	around := load.Surround(r.control.conn)
+	around.Begin()
+	measure := r.receive
 	if r.plan.Up {
-		return r.explain(ctx, r.send(inside))
+		measure = r.send
 	}
-	return r.explain(ctx, r.receive(inside))
+	err := measure(inside)
+	around.Judge(r.own(), rec)
+	return r.explain(ctx, err)
 }
 
 // explain prefers the end of the caller's context to what followed from it.

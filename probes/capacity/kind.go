@@ -58,6 +58,7 @@ func Kind() probes.Kind {
 Mode train estimates the same with short trains of packets and at most 2 MB, and states the error that
 the scatter of the trains leaves. What misleads all trains alike is not in it: cross traffic, links that
 deliver in bursts, and a receiver that is slower than the link, which on many is so from 1 Gbit/s on.
+Others' traffic on the interface is noted and, beyond 1 Mbit/s, flagged as cross_traffic (Linux).
 The far end is asked on its plain TCP port and opens a UDP port of its own for each test, which firewalls
 must let through. The search loads the link without regard for others: bound it by duration, max_bytes
 or max_rate. Asks the far end for a lease first, so that one load test of a site runs at a time (lease_wait).`,

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // way is the direction of the load.
@@ -71,6 +72,23 @@ func (r *run) publish() {
 			r.rec.Flag(probes.UserStamps)
 		}
 	}
+}
+
+// own is how many bytes the test moved over the interface at most, headers of Ethernet included. Of load that was lost nobody
+// knows whether it got so far.
+func (r *run) own() load.Octets {
+	const ethernet = 14
+	each, datagrams := float64(r.wire()+ethernet), 0.0
+	if r.sent != nil {
+		datagrams = float64(r.sent.Sent)
+	}
+	if r.count != nil {
+		datagrams = max(datagrams, float64(r.count.Received+r.count.Duplicated))
+	}
+	if r.plan.Up {
+		return load.Octets{Up: datagrams * each}
+	}
+	return load.Octets{Down: datagrams * each}
 }
 
 // note says how the run was made.
