@@ -32,7 +32,7 @@ func skew(p *path, by func(at time.Time) time.Duration) {
 
 // TestOneWayDelayWithClocksThatDrift measures for two minutes in windows of a second over a link with jitter, whose way
 // there is slower than the way back, against a clock that is five hours ahead and gains or loses. In every window the true
-// delays lie within the published bound, and soon the bound is smaller than that of any single window could be.
+// delays lie within the published bound, and what the windows before say makes the bound smaller.
 func TestOneWayDelayWithClocksThatDrift(t *testing.T) {
 	for _, ppm := range []float64{40, -250, 0} {
 		synctest.Test(t, func(t *testing.T) {

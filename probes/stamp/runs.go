@@ -28,10 +28,9 @@ type interruptions struct {
 	spike spikes
 }
 
-// An event is told when the round trip is back where it was before, or when that is not waited for any longer.
-//
 // observe takes down the rows of a window, whose losses know their direction already, and returns how many packets were
-// lost. Packets on their way at the end are neither lost nor through.
+// lost. Packets on their way at the end are neither lost nor through. The event of a row is told when the round trip is back
+// where it was before it, which may be in a later window.
 func (p *interruptions) observe(rec *probes.Recorder, w *window, settled, end time.Duration) (lost, up, down int) {
 	longest := time.Duration(0)
 	for i := range w.records {
