@@ -40,8 +40,8 @@ func Kinds() catalog.Catalog[probes.Kind] {
 
 // FarEnds lists what a reflector serves. Leases for load are granted out of the book; with nil there are none.
 func FarEnds(log *slog.Logger, leases *lease.Book) []farend.Service {
-	throughputLimits, capacityLimits := throughput.DefaultLimits(), capacity.DefaultLimits()
-	throughputLimits.Leases, capacityLimits.Leases = leases, leases
+	throughputLimits, capacityLimits, iperf3Limits := throughput.DefaultLimits(), capacity.DefaultLimits(), iperf3.DefaultLimits()
+	throughputLimits.Leases, capacityLimits.Leases, iperf3Limits.Leases = leases, leases, leases
 	reflector := &stamp.Reflector{Log: log}
 	if leases != nil {
 		reflector.Leases = leases.Active
@@ -53,7 +53,7 @@ func FarEnds(log *slog.Logger, leases *lease.Book) []farend.Service {
 		throughput.FarEndWithin(throughputLimits, log),
 		capacity.FarEndWithin(capacityLimits, (&net.ListenConfig{}).ListenPacket, log),
 		responsiveness.FarEndLeased(leases, log),
-		iperf3.FarEnd(log),
+		iperf3.FarEndWithin(iperf3Limits, log),
 	}
 	if leases != nil {
 		list = append(list, leases.FarEnd())

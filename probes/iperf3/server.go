@@ -14,6 +14,7 @@ import (
 
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/lease"
 	"github.com/nrprobe/nrprobe/probes/load"
 )
 
@@ -24,16 +25,21 @@ type Limits struct {
 	// Duration is how long one test may take, with what it omits; longer ones are refused. Tests that end by volume are ended
 	// after that time.
 	Duration time.Duration
+	// Leases is where leases are granted; where it requires them, clients without one hear that the server is busy. nil asks for none.
+	Leases *lease.Book
 }
 
-// DefaultLimits grant eight tests of ten minutes.
+// DefaultLimits grant eight tests of ten minutes, without leases.
 func DefaultLimits() Limits { return Limits{Sessions: 8, Duration: 10 * time.Minute} }
 
 // FarEnd answers iperf3 clients on a port of their own, TCP and UDP, within DefaultLimits. A reflector opens it when it is
 // asked to.
-func FarEnd(log *slog.Logger) farend.Service {
+func FarEnd(log *slog.Logger) farend.Service { return FarEndWithin(DefaultLimits(), log) }
+
+// FarEndWithin is FarEnd within other limits.
+func FarEndWithin(limits Limits, log *slog.Logger) farend.Service {
 	return farend.Service{Name: "iperf3", Own: func(ctx context.Context, network probes.Network, address string) (farend.Server, error) {
-		s, err := Listen(ctx, network, address, DefaultLimits(), log.With("service", "iperf3"))
+		s, err := Listen(ctx, network, address, limits, log.With("service", "iperf3"))
 		if err != nil {
 			return nil, err
 		}
@@ -148,7 +154,7 @@ func (s *Server) serve(ctx context.Context, c net.Conn, turn uint64) {
 		s.log.Debug("iperf3 connection", "from", c.RemoteAddr(), "err", errors.Join(err, c.Close()))
 		return
 	}
-	sess, isNew := s.session(name)
+	sess, isNew := s.session(name, addrPort(c.RemoteAddr()))
 	switch {
 	case sess == nil:
 		_ = writeState(c, accessDenied) // whether the client hears it or not, the connection closes
@@ -164,14 +170,14 @@ func (s *Server) serve(ctx context.Context, c net.Conn, turn uint64) {
 	}
 }
 
-// session finds the session of a cookie or makes one; nil when there are as many as may be.
-func (s *Server) session(name cookie) (sess *session, isNew bool) {
+// session finds the session of a cookie or makes one; nil when there are as many as may be, or the client needs a lease.
+func (s *Server) session(name cookie, client netip.AddrPort) (sess *session, isNew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if sess := s.sessions[name]; sess != nil {
 		return sess, false
 	}
-	if len(s.sessions) >= s.limits.Sessions {
+	if len(s.sessions) >= s.limits.Sessions || s.limits.Leases.Admit(client.String()) != nil {
 		return nil, false
 	}
 	sess = &session{server: s, ready: make(chan struct{}), seed: rand.Uint64()}

@@ -19,7 +19,7 @@ type Config struct {
 	MaxDuration time.Duration `yaml:"max_duration" help:"how long one lease may last" min:"1s" max:"1d"`
 	MaxBytes    unit.Bytes    `yaml:"max_bytes" help:"refuse load tests that announce more than this; 0 is no limit"`
 	TTL         time.Duration `yaml:"ttl" help:"take a lease back when its holder has been silent for so long" min:"1s" max:"1m"`
-	Required    bool          `yaml:"required" help:"serve no load without a lease, which shuts out other people's clients of networkQuality and QUIC perf"`
+	Required    bool          `yaml:"required" help:"serve no load without a lease, which shuts out other people's clients of networkQuality, iperf3 and QUIC perf"`
 }
 
 // Defaults are the terms of a reflector that is told nothing else.

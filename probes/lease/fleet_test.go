@@ -3,6 +3,7 @@ package lease_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/iperf3"
 	"github.com/nrprobe/nrprobe/probes/lease"
 	"github.com/nrprobe/nrprobe/probes/netsim"
 	"github.com/nrprobe/nrprobe/probes/probetest"
@@ -233,6 +235,37 @@ func TestBusyIsAnOutcomeOfItsOwn(t *testing.T) {
 		}
 		l.Release()
 		w.checkFree()
+	})
+}
+
+// TestIperf3AsksWhereItIsToldTo, and where leases are required it must.
+func TestIperf3AsksWhereItIsToldTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(c *lease.Config) { c.Required = true })
+		limits := iperf3.DefaultLimits()
+		limits.Leases = w.book
+		s, err := iperf3.Listen(t.Context(), w.far, ":5201", limits, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		var serving sync.WaitGroup
+		serving.Go(func() {
+			if err := s.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		defer serving.Wait()
+		defer stop()
+		r := w.load(t.Context(), w.agent(mbit10(), "depot"), "iperf3", map[string]string{"duration": "1s", "lease_port": "8620"})
+		if r.Outcome != probes.OK || r.Info["lease"] != "granted" {
+			t.Errorf("with a lease: %s (%s), lease %q", r.Outcome, r.Error, r.Info["lease"])
+		}
+		w.checkFree()
+		r = w.load(t.Context(), w.agent(mbit10(), "depot"), "iperf3", map[string]string{"duration": "1s"})
+		if r.Outcome != probes.Busy || r.Info["lease"] != "" {
+			t.Errorf("without: %s (%s), lease %q", r.Outcome, r.Error, r.Info["lease"])
+		}
 	})
 }
 
