@@ -19,7 +19,7 @@ import (
 )
 
 // over runs a check of the real STAMP probe against the real reflector over an emulated link.
-func over(t *testing.T, yaml string, oneWay netsim.State, baseline *budget.Input) *budget.Report {
+func over(t *testing.T, yaml string, oneWay netsim.Profile, baseline *budget.Input) *budget.Report {
 	t.Helper()
 	kinds := catalog.New("probe kind", stamp.Kind())
 	plan, err := budget.Parse("budgets.yaml", []byte(yaml), nil, kinds)
@@ -92,4 +92,33 @@ budgets: [{name: warm RTT, probe: {kind: stamp, interval: 10ms}, metric: rtt, st
 	if again.Outcome != budget.Pass {
 		t.Errorf("nothing changed: %s: %s", again.Outcome, again.Verdicts[1].Reason)
 	}
+}
+
+// TestALinkThatBecomesSlowerOnItsWayFailsAndSaysSince has the link of the README, 30 % slower from 45 s on.
+func TestALinkThatBecomesSlowerOnItsWayFailsAndSaysSince(t *testing.T) {
+	const yaml = `
+max_duration: 100s
+sequential: false
+budgets: [{name: warm RTT, probe: {kind: stamp, interval: 10ms}, metric: rtt, statistic: p95, bound: 25ms}]
+`
+	report := over(t, yaml, netsim.ProfileFunc(func(elapsed time.Duration) netsim.State {
+		factor := 1.0
+		if elapsed >= 45*time.Second {
+			factor = 1.3
+		}
+		ms := func(v float64) time.Duration { return time.Duration(v * factor * float64(time.Millisecond)) }
+		return netsim.State{Delay: ms(6), Jitter: ms(6)}
+	}), nil)
+	v := report.Verdicts[0]
+	if v.Outcome != budget.Fail || v.Since == nil || v.Since.Time.IsZero() {
+		t.Fatalf("%s: %s", v.Outcome, v.Reason)
+	}
+	if at := v.Since.Time.Sub(report.Start); at < 44500*time.Millisecond || at > 45500*time.Millisecond {
+		t.Errorf("worse since %v after the start, want 45 s: %s", at, v.Reason)
+	}
+	var b strings.Builder
+	if err := report.WriteTable(&b); err != nil {
+		t.Fatal(err)
+	}
+	t.Log("\n" + b.String())
 }
