@@ -166,7 +166,7 @@ func (a *Agent) runOne(ctx context.Context, j job) (again bool) {
 	defer spending.settle()
 	leased, giveBack, err := a.enter(ctx, j)
 	if err != nil {
-		spending.spent += waitBytes
+		spending.waited(err)
 		a.fail(ctx, j, err)
 		return false
 	}

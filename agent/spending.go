@@ -139,8 +139,16 @@ func (s *spending) took(r *probes.Result) error {
 	return nil
 }
 
-// waitBytes is charged for a load test that waited for a lease and got none: two minutes of signs of life, both ways.
+// waitBytes is charged for a load test that waited for its lease in vain: two minutes of signs of life, both ways.
 const waitBytes = 40_000
+
+// waited counts what it took to get no lease.
+func (s *spending) waited(err error) {
+	s.spent += failedBytes
+	if probes.Classify(err) == probes.Busy {
+		s.spent += waitBytes - failedBytes
+	}
+}
 
 // failedBytes is charged for a run that got nowhere: a name and some attempts to connect.
 const failedBytes = 10_000
