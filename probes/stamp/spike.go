@@ -103,7 +103,12 @@ func (s *spikes) finish(rec *probes.Recorder) {
 }
 
 // readable leaves the digits that a person reads.
-func readable(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
+func readable(d time.Duration) time.Duration {
+	if d.Abs() < time.Millisecond {
+		return d.Round(100 * time.Nanosecond)
+	}
+	return d.Round(10 * time.Microsecond)
+}
 
 // medianOf is the lower median of a list that is not empty.
 func medianOf(list []time.Duration) time.Duration {
