@@ -28,9 +28,7 @@ func brief(kind string) []string {
 		return []string{"--count", "3", "--interval", "10ms", "--timeout", "500ms"}
 	case "icmp":
 		return []string{"--count", "1", "--timeout", "500ms"}
-	case "quic":
-		return []string{"--count", "1", "--handshake-timeout", "300ms"}
-	case "tcp", "http", "dns":
+	case "tcp", "quic", "http", "dns":
 		return []string{"--count", "1"}
 	default:
 		return nil
@@ -99,8 +97,14 @@ func TestWhatIsWrongHasItsOwnError(t *testing.T) {
 		"stamp": closed + " turned packets away: no STAMP reflector on UDP port " + port,
 		"icmp":  "target: ICMP has no ports: write 127.0.0.1",
 		"tcp":   "connecting to " + closed + ": dial tcp " + closed + ": connect: connection refused",
-		"quic":  closed + " turned packets away: nobody listens on UDP port " + port + ": is nrprobe reflector running there?",
+		"quic":  closed + " turned packets away: nobody listens on UDP port " + port + " there",
 		"dns":   "query to " + closed + ": ",
+	}
+	for _, c := range []badInput{
+		{"http over QUIC, refused port", []string{"probe", "http", closed, "--count", "1", "--version", "3"}, exitUnreachable, "QUIC handshake with " + closed + ": " + refused["quic"]},
+		{"dns over QUIC, refused port", []string{"probe", "dns", closed, "--count", "1", "--transport", "quic"}, exitUnreachable, "QUIC handshake with " + closed + ": " + refused["quic"]},
+	} {
+		t.Run(c.name, c.check)
 	}
 	for _, kind := range all.Kinds().All() {
 		probe := func(target string, more ...string) []string {

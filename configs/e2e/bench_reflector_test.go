@@ -33,12 +33,13 @@ const (
 func TestBenchReflector(t *testing.T) {
 	l := benchLink(t)
 	list := answerers(t, l)
-	rates, costs := map[string][]float64{}, map[string][]float64{}
+	asked, rates, costs := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
 	for range reflectorRounds {
 		for _, a := range list {
 			before, dropped := cpuSeconds(t, a.daemon.cmd.Process.Pid), udpDrops(t, l.near)
 			h := a.part.play(t, l.near, "0")
 			replies := float64(h.Replies) + udpDrops(t, l.near) - dropped
+			asked[a.name] = append(asked[a.name], float64(h.Sent)/h.Elapsed.Seconds())
 			rates[a.name] = append(rates[a.name], replies/h.Elapsed.Seconds())
 			costs[a.name] = append(costs[a.name], replies/(cpuSeconds(t, a.daemon.cmd.Process.Pid)-before))
 			if h.Replies == 0 || h.Bytes != h.Replies*floodSize {
@@ -46,12 +47,12 @@ func TestBenchReflector(t *testing.T) {
 			}
 		}
 	}
-	fmt.Printf("\npackets of %d bytes answered on one core, the flood on the other, median of %d rounds of %v\n%-8s %12s %20s\n",
-		floodSize, reflectorRounds, floodFor, "", "replies/s", "replies/CPU second")
+	fmt.Printf("\npackets of %d bytes answered on one core, the flood on the other, median of %d rounds of %v\n%-28s %12s %12s %20s\n",
+		floodSize, reflectorRounds, floodFor, "", "requests/s", "replies/s", "replies/CPU second")
 	for _, a := range list {
-		fmt.Printf("%-8s %12.0f %20.0f\n", a.name, median(rates[a.name]), median(costs[a.name]))
+		fmt.Printf("%-28s %12.0f %12.0f %20.0f\n", a.name, median(asked[a.name]), median(rates[a.name]), median(costs[a.name]))
 	}
-	for _, a := range list[1:] {
+	for _, a := range list[2:] {
 		fmt.Printf("nrprobe / %s: %.1f\n", a.name, median(rates["nrprobe"])/median(rates[a.name]))
 	}
 }
@@ -137,10 +138,13 @@ func answerers(t *testing.T, l link) []answerer {
 	size := strconv.Itoa(floodSize)
 	d := pinned(t, l, program(t), "reflector", "--data", t.TempDir())
 	d.waitFor(t, "ready", 20*time.Second)
-	list := []answerer{{"nrprobe", d, part{
+	one := part{
 		Role: "flood", Target: "10.77.0.2:8620", For: floodFor, Size: floodSize,
 		Client: []string{program(t), "probe", "stamp", "--size", size},
-	}}}
+	}
+	many := one
+	many.Count = 64
+	list := []answerer{{"nrprobe", d, one}, {"nrprobe, 64 senders in turn", d, many}}
 	if _, err := exec.LookPath("irtt"); err == nil {
 		list = append(list, answerer{"irtt", pinned(t, l, "irtt", "server", "-i", "0", "-b", "10.77.0.2:2112"), part{
 			Role: "flood", Target: "10.77.0.2:2112", For: floodFor, Size: floodSize, Opens: true,

@@ -29,7 +29,7 @@ type part struct {
 	Client  []string // run with the address of a port in front of the target as its last argument
 	Opens   bool     // the client's first exchange opens a session at the target, and the second packet is a request
 	Counter counter
-	Count   int           // sessions
+	Count   int           // sessions; of a flood, how many take turns packet by packet, 0 for one that sends rows
 	Every   time.Duration // between two packets of a session
 }
 
@@ -145,6 +145,9 @@ func (p part) flood(ctx context.Context) (heard, error) {
 	if err != nil {
 		return heard{}, err
 	}
+	if p.Count > 0 {
+		return p.sprinkle(request)
+	}
 	raw, err := conn.(*net.UDPConn).SyscallConn()
 	if err != nil {
 		return heard{}, err
@@ -189,6 +192,57 @@ func (p part) pour(fd int, request []byte, h *heard) {
 	h.Elapsed = time.Since(began)
 }
 
+// sprinkle floods from many sockets, so that no two requests in a row come from the same.
+func (p part) sprinkle(request []byte) (heard, error) {
+	var h heard
+	list, err := p.sockets()
+	if err != nil {
+		return h, err
+	}
+	reply := make([]byte, len(request))
+	began := time.Now()
+	for deadline := began.Add(p.For); time.Now().Before(deadline); {
+		for i := range list {
+			binary.BigEndian.PutUint32(request[p.Counter.At:], list[i].sent)
+			if n, _ := unix.Write(list[i].fd, request); n == len(request) {
+				list[i].sent++
+				h.Sent++
+			}
+		}
+		n, err := unix.Read(list[h.Sent/uint64(len(list))%uint64(len(list))].fd, reply)
+		if err == nil && n > 0 {
+			h.Replies++
+			h.Bytes += uint64(n)
+		}
+	}
+	h.Elapsed = time.Since(began)
+	return h, nil
+}
+
+// sockets opens so many towards the target.
+func (p part) sockets() ([]session, error) {
+	limit := &unix.Rlimit{Cur: uint64(p.Count) + 100, Max: uint64(p.Count) + 100}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, limit); err != nil {
+		return nil, err
+	}
+	address, err := netip.ParseAddrPort(p.Target)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]session, p.Count)
+	for i := range list {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			return nil, err
+		}
+		if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(address.Port()), Addr: address.Addr().As4()}); err != nil {
+			return nil, err
+		}
+		list[i].fd = fd
+	}
+	return list, nil
+}
+
 // request is one request as the program sends it that the target is made for.
 func (p part) request(ctx context.Context, conn net.Conn) ([]byte, error) {
 	if len(p.Client) == 0 {
@@ -231,24 +285,10 @@ func (p part) request(ctx context.Context, conn net.Conn) ([]byte, error) {
 
 // sessions keeps so many sockets, each of which sends a packet of its own session at its time, evenly spread.
 func (p part) sessions() (heard, error) {
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(p.Count) + 100, Max: uint64(p.Count) + 100}); err != nil {
-		return heard{}, err
-	}
-	address, err := netip.ParseAddrPort(p.Target)
-	if err != nil {
-		return heard{}, err
-	}
 	var h heard
-	list := make([]session, p.Count)
-	for i := range list {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, 0)
-		if err != nil {
-			return heard{}, err
-		}
-		if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(address.Port()), Addr: address.Addr().As4()}); err != nil {
-			return heard{}, err
-		}
-		list[i].fd = fd
+	list, err := p.sockets()
+	if err != nil {
+		return h, err
 	}
 	request := make([]byte, p.Size)
 	began := time.Now()

@@ -133,7 +133,9 @@ func (s *Server) DialQUIC(ctx context.Context, to netip.AddrPort, protocol strin
 	conf := s.Env.TLS(s.Target)
 	conf.NextProtos = []string{protocol}
 	start := time.Now()
-	c, err = transport.Dial(ctx, net.UDPAddrFromAddrPort(to), conf, config)
+	dialing, stop := Listening(ctx, s.Env.Net, to)
+	c, err = transport.Dial(dialing, net.UDPAddrFromAddrPort(to), conf, config)
+	stop()
 	if err != nil {
 		err = s.Explain(ctx, "QUIC handshake with "+s.Target.Address(), Route(ctx, s.Env.Net, to, err))
 		shut()
@@ -157,6 +159,31 @@ func Route(ctx context.Context, network probes.Network, to netip.AddrPort, err e
 		return routeErr
 	}
 	return errors.Join(err, c.Close())
+}
+
+// knockAfter is how long a handshake may take before it is asked whether anybody is there: longer than it takes to send a
+// lost packet again (RFC 9002 section 6.2.2), and than most handshakes.
+const knockAfter = 600 * time.Millisecond
+
+// Listening is for a QUIC handshake: its context is ctx, ended early when the far host says that nobody listens on the
+// port, with an error that says so. It asks once, by Knock, when the handshake takes long. The caller calls stop when the
+// handshake is over, whatever became of it.
+// Liveness: what asks ends with stop, which waits for it.
+func Listening(ctx context.Context, network probes.Network, to netip.AddrPort) (handshake context.Context, stop func()) {
+	ctx, end := context.WithCancelCause(ctx)
+	asked := make(chan struct{})
+	timer := time.AfterFunc(knockAfter, func() {
+		defer close(asked)
+		if err := Knock(ctx, network, to); probes.Classify(err) == probes.Refused {
+			end(probes.Fail(probes.Refused, "%s turned packets away: nobody listens on UDP port %d there", to, to.Port()))
+		}
+	})
+	return ctx, func() {
+		end(nil)
+		if !timer.Stop() {
+			<-asked
+		}
+	}
 }
 
 // knockTime is how long Knock waits: long enough for a router far away to say that nobody is there.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,4 +95,44 @@ func TestKnock(t *testing.T) {
 	if err := Knock(t.Context(), network, netip.MustParseAddrPort(pc.LocalAddr().String())); probes.Classify(err) != probes.Refused {
 		t.Errorf("a closed port: %v", err)
 	}
+}
+
+// TestListening: a port on which nobody listens ends a handshake, and a silent one does not.
+func TestListening(t *testing.T) {
+	network, err := host.New(host.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := netip.MustParseAddrPort(pc.LocalAddr().String())
+	_ = pc.Close()
+	handshake, stop := Listening(t.Context(), network, to)
+	<-handshake.Done() // for ever, and failed by its time limit, if the kernel is not heard
+	stop()
+	if err := context.Cause(handshake); probes.Classify(err) != probes.Refused || err.Error() != to.String()+" turned packets away: nobody listens on UDP port "+strconv.Itoa(int(to.Port()))+" there" {
+		t.Errorf("got %v", err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		n := netsim.New(1)
+		defer n.Close()
+		edge, far := n.Host("edge", "192.0.2.2"), n.Host("far", "192.0.2.1")
+		up, _ := n.Connect(edge, far, netsim.State{}, netsim.State{})
+		for _, c := range []struct {
+			wait time.Duration
+			sent int64
+		}{{knockAfter / 2, 0}, {knockAfter + knockTime/2, 1}, {knockAfter + 2*knockTime, 2}} {
+			handshake, stop := Listening(t.Context(), edge, netip.MustParseAddrPort("192.0.2.1:9"))
+			time.Sleep(c.wait)
+			if handshake.Err() != nil {
+				t.Errorf("ended after %v: %v", c.wait, context.Cause(handshake))
+			}
+			stop()
+			if got := int64(up.Stats().Sent); got != c.sent || edge.Sockets() != 0 {
+				t.Errorf("after %v: %d packets, want %d; %d sockets left open", c.wait, got, c.sent, edge.Sockets())
+			}
+		}
+	})
 }

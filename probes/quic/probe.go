@@ -84,11 +84,10 @@ func (p *probe) quicConfig() *quicgo.Config {
 func (m *run) first(ctx context.Context) error {
 	dialing, cancel := context.WithTimeout(ctx, m.config.HandshakeTimeout)
 	defer cancel()
+	listening, stop := client.Listening(dialing, m.env.Net, m.to)
 	start := time.Now()
-	c, err := m.transport.Dial(dialing, net.UDPAddrFromAddrPort(m.to), m.tls, m.quicConfig())
-	if err != nil && ctx.Err() == nil && dialing.Err() != nil && probes.Classify(client.Knock(ctx, m.env.Net, m.to)) == probes.Refused {
-		return probes.Fail(probes.Refused, "%s turned packets away: nobody listens on UDP port %d: is nrprobe reflector running there?", m.target.Address(), m.to.Port())
-	}
+	c, err := m.transport.Dial(listening, net.UDPAddrFromAddrPort(m.to), m.tls, m.quicConfig())
+	stop()
 	if err != nil {
 		return m.explain(ctx, err)
 	}

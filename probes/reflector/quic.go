@@ -15,6 +15,8 @@ import (
 	"github.com/quic-go/quic-go/http3"
 	"github.com/quic-go/quic-go/qlog"
 	"github.com/quic-go/quic-go/qlogwriter"
+
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // quicConfig keeps flow control out of what load tests measure: 64 MiB is 1 Gbit/s at 500 ms.
@@ -44,7 +46,7 @@ func (r *Reflector) serveQUIC(ctx context.Context, pc net.PacketConn) (stop func
 	conf.SetSessionTicketKeys([][32]byte{key}) // every connection gets a copy of conf: without a key each would draw its own
 	resetKey := quicgo.StatelessResetKey(key)
 	transport := &quicgo.Transport{
-		Conn: pc, StatelessResetKey: &resetKey, Tracer: dropped{r},
+		Conn: load.Gather(pc), StatelessResetKey: &resetKey, Tracer: dropped{r},
 		VerifySourceAddress: func(net.Addr) bool { return r.gate.crowded() },
 		ConnContext:         r.admitQUIC,
 	}

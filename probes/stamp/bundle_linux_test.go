@@ -117,17 +117,42 @@ func TestBundlesHoldWhatBelongsTogether(t *testing.T) {
 		if i >= 50 {
 			size = longestBundled + 1
 		}
-		s.requests.headers[i].len = uint32(copy(s.requests.messages[i].payload, requestOf(size)))
-		name := (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.requests.messages[i].name))
-		*name = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: uint16(1000 + i/40), Addr: [4]byte{192, 0, 2, 1}}
+		s.put(i, size, uint16(1000+i/40))
 	}
 	s.answer(0, serveBatch)
+	if s.asked != 0 {
+		t.Errorf("%d departures are to be stamped in a full batch, whose replies leave together", s.asked)
+	}
 	var got []int
 	for _, r := range s.bundles.rows {
 		got = append(got, r.end-r.first)
 	}
 	if want := []int{40, 10, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}; !slices.Equal(got, want) {
 		t.Errorf("rows of %v, want %v", got, want)
+	}
+}
+
+// put makes message i of the batch a request as if it had been received.
+func (s *server) put(i, size int, port uint16) {
+	h := &s.requests.headers[i]
+	h.len = uint32(copy(s.requests.messages[i].payload, requestOf(size)))
+	h.hdr.SetControllen(0)
+	name := (*unix.RawSockaddrInet4)(unsafe.Pointer(&s.requests.messages[i].name))
+	*name = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: port, Addr: [4]byte{192, 0, 2, 1}}
+}
+
+// TestDeparturesAreStampedInTheCalm holds when a reply's departure is asked for: not when the server is kept busy.
+func TestDeparturesAreStampedInTheCalm(t *testing.T) {
+	for _, c := range []struct {
+		received, pressed int
+		want              uint32
+	}{{1, 1, 1}, {calmBatch, 1, 1}, {calmBatch + 1, 1, 0}, {1, pressedTurns - 1, 1}, {1, pressedTurns, 0}} {
+		s, _ := floodServer(t, 0, Reflector{})
+		s.put(0, 200, 1000)
+		s.received, s.pressed = c.received, c.pressed
+		if s.answer(0, 1); s.asked != c.want {
+			t.Errorf("%d requests at once, %d turns without a pause: %d departures asked for, want %d", c.received, c.pressed, s.asked, c.want)
+		}
 	}
 }
 

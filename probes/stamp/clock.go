@@ -15,11 +15,17 @@ type sessionClock struct {
 }
 
 func newSessionClock() *sessionClock {
-	c := &sessionClock{began: time.Now()}
+	c := &sessionClock{}
+	c.begin()
+	return c
+}
+
+// begin makes the present moment session time 0. Nobody else may use the clock meanwhile.
+func (c *sessionClock) begin() {
+	c.began = time.Now()
 	c.first = c.measure()
 	c.known.Store(c.first)
 	c.slept.Store(int64(hostSlept()))
-	return c
 }
 
 // now is the present moment in session time.

@@ -87,6 +87,25 @@ func TestAKernelThatBlocksSkipsSlots(t *testing.T) {
 	})
 }
 
+// TestANameThatIsSlowToResolve costs no slot of the schedule.
+func TestANameThatIsSlowToResolve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		p := newPath(constant(10*ms), constant(10*ms))
+		p.slow = 500 * ms
+		r := p.measure(t.Context(), t, defaults(), &Reflector{})[0]
+		value(t, r, "packets_sent", 100)
+		value(t, r, "packets_skipped", 0)
+		value(t, r, "schedule_error_max_seconds", 0)
+		if r.Quality != probes.UserStamps {
+			t.Errorf("quality %q", r.Quality)
+		}
+		if got, want := time.Since(start), p.slow+lead+99*10*ms+20*ms; got != want {
+			t.Errorf("took %v, want %v", got, want)
+		}
+	})
+}
+
 // TestOthersOnTheInterface has somebody send at exactly the limit in one window and at one byte a second more in another.
 func TestOthersOnTheInterface(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

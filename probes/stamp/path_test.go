@@ -27,8 +27,9 @@ type path struct {
 	refuse   func(socket, n int) error // what the sender's kernel says to the n-th packet of a socket; nil for nothing
 	moves    bool                      // each new socket of the sender has another address
 
-	clock   clockState   // what the sender's host says of its clock
-	readers load.Readers // what it says of the rest
+	clock   clockState    // what the sender's host says of its clock
+	slow    time.Duration // what resolving a name takes
+	readers load.Readers  // what it says of the rest
 
 	mu      sync.Mutex
 	server  *end
@@ -188,6 +189,7 @@ func (e *end) SetWriteDeadline(time.Time) error           { return nil }
 func (p *path) Dial(context.Context, string, string) (net.Conn, error) { return p.socket(), nil }
 
 func (p *path) Resolve(context.Context, string) ([]netip.Addr, error) {
+	time.Sleep(p.slow)
 	return []netip.Addr{reflectorIP}, nil
 }
 

@@ -78,7 +78,6 @@ func (m *measurement) open(start time.Duration) {
 			w.end, w.counted = m.windowEnd(lead), true
 		}
 		w.epoch = m.clock.epoch()
-		m.look()
 	} else {
 		w.end = m.windowEnd(start)
 		m.ledger.disturb(m.look())

@@ -39,7 +39,6 @@ func (p *sender) Measure(ctx context.Context, rec *probes.Recorder) error {
 	if err != nil {
 		return err
 	}
-	m.waiter = newWaiter(conn, m.clock, p.env.Log)
 	m.state = p.clock
 	m.watch.Readers = p.readers
 	if _, host := conn.(*net.UDPConn); host {
@@ -49,17 +48,20 @@ func (p *sender) Measure(ctx context.Context, rec *probes.Recorder) error {
 		m.watch.Readers = load.HostReaders()
 	}
 	if m.capture, err = openCapture(&p.config); err != nil {
-		return errors.Join(err, conn.Close(), m.waiter.close())
+		return errors.Join(err, conn.Close())
 	}
 	if m.capture != nil {
 		m.ledger.departed = func(seq uint32, at time.Duration) { m.capture.departed(seq, m.clock.epoch()+int64(at)) }
 	}
 	if err := m.connect(conn); err != nil {
-		return err
+		return errors.Join(err, m.capture.close())
 	}
 	if m.clerk.trace, err = openTrace(p.config.Trace); err != nil {
-		return errors.Join(err, m.line.current().close(), m.waiter.close())
+		return errors.Join(err, m.line.current().close(), m.capture.close())
 	}
+	m.watch.look(0)
+	m.clock.begin() // the schedule starts here: a name that is slow to resolve shall cost no slots
+	m.waiter = newWaiter(conn, m.clock, p.env.Log)
 	err = m.run(ctx)
 	closing := errors.Join(m.line.current().close(), m.waiter.close(), m.clerk.trace.close(), m.capture.close())
 	if err == nil && p.config.Window == 0 && m.clerk.received == 0 {

@@ -48,6 +48,9 @@ const (
 	// calmBatch is up to how many packets at once the server answers one by one, so that the departure of each reply is
 	// known before the next one leaves. Under load it saves the effort.
 	calmBatch = 32
+	// pressedTurns is how many times in a row the server may find requests waiting until it takes that for load: a burst
+	// that it answers one by one is over by then.
+	pressedTurns = 4
 )
 
 // server answers on a kernel socket, in batches. Its methods run one after the other.
@@ -58,6 +61,7 @@ type server struct {
 	requests *batch
 	events   *batch // from the error queue
 	received int
+	pressed  int // turns in a row that found requests without having to wait for any
 	failed   error
 	restart  bool // a send failed, so that names of departures are in doubt
 
@@ -100,6 +104,7 @@ func (s *server) run() error {
 // turn waits for requests and answers them. failed says that this reading failed.
 func (s *server) turn() error {
 	s.failed, s.received = nil, 0
+	s.pressed++
 	if err := s.raw.Read(s.try[0]); err != nil {
 		return fmt.Errorf("reading STAMP packets: %w", err)
 	}
@@ -115,8 +120,8 @@ func (s *server) turn() error {
 	return nil
 }
 
-// calm says whether few enough requests came at once to be answered one by one.
-func (s *server) calm() bool { return s.received <= calmBatch }
+// calm says whether few enough requests came at once to be answered one by one, after a time without any.
+func (s *server) calm() bool { return s.received <= calmBatch && s.pressed < pressedTurns }
 
 // reply answers the requests [from, to).
 func (s *server) reply(from, to int) error {
@@ -140,6 +145,7 @@ func (s *server) tryReceive(fd uintptr) bool {
 	case 0:
 		s.received = n
 	case unix.EAGAIN:
+		s.pressed = 0
 		return false
 	default:
 		s.failed = os.NewSyscallError("recvmmsg", errno)

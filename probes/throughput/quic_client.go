@@ -133,7 +133,7 @@ func (r *quicRun) link(ctx context.Context) error {
 	if l.packets, err = r.env.Net.ListenPacket(ctx, network, ""); err != nil {
 		return fmt.Errorf("opening a socket for QUIC: %w", err)
 	}
-	l.transport = &quic.Transport{Conn: l.packets}
+	l.transport = &quic.Transport{Conn: load.Gather(l.packets)}
 	begun := time.Now()
 	l.conn, err = l.transport.Dial(ctx, net.UDPAddrFromAddrPort(address), withProtocol(r.env, r.target, r.protocol), QUICConfig())
 	if err != nil {
