@@ -89,9 +89,9 @@ func TestNetnsMigrationToNowhere(t *testing.T) {
 		"nope0":     `there is no interface "nope0": there are lo, wwan0`,
 		"10.99.0.":  `there is no interface "10.99.0."`,
 		"10.99.0.1": "migrating to 10.99.0.1: no interface has the address 10.99.0.1",
-		"lo":        "migrating to lo: ",
+		"lo":        "migrating to lo: no answer of 10.77.0.2:8443 over lo within 1s: does that interface lead there?",
 	} {
-		stdout, _, code := run(t, in(l.near, program(t), "probe", "quic", "10.77.0.2", "--migrate-to", where)...)
+		stdout, _, code := run(t, in(l.near, program(t), "probe", "quic", "10.77.0.2", "--migrate-to", where, "--handshake-timeout", "1s")...)
 		if code != 4 || !strings.Contains(stdout, want) {
 			t.Errorf("to %s: exit code %d, want 4 and %q\n%s", where, code, want, stdout)
 		}
