@@ -144,10 +144,11 @@ const waitBytes = 40_000
 
 // waited counts what it took to get no lease.
 func (s *spending) waited(err error) {
-	s.spent += failedBytes
 	if probes.Classify(err) == probes.Busy {
-		s.spent += waitBytes - failedBytes
+		s.spent += waitBytes
+		return
 	}
+	s.spent += failedBytes
 }
 
 // failedBytes is charged for a run that got nowhere: a name and some attempts to connect.
