@@ -72,6 +72,26 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 	if len(problems) != 4 {
 		t.Errorf("%d problems, want 4:\n%v", len(problems), err)
 	}
+	_, err = parse(t, `max_doubtful: 2
+budgets:
+- {metric: rtt, statistic: p95, bound: 20parsec, confidence: 1, probe: {kind: stamp, intervall: 1ms}}
+- {metrik: rtt, statistic: min, bound: 20ms}
+- {profile: 5qi-80, bound: 1ms, survival: soon, floor: 1ms, probe: {kind: stomp}}
+- 7
+`)
+	want := `b.yaml:1: max_doubtful: 2 is above the maximum of 1
+b.yaml:3: budgets[0].confidence: 1 is above the maximum of 0.9999
+b.yaml:3: budgets[0].probe.intervall: unknown key (did you mean "interval"?)
+b.yaml:3: budgets[0].bound: "20parsec" is not a duration: write it like 10ms, 30s, 1h or 7d
+b.yaml:4: budgets[1].metrik: unknown key (did you mean "metric"?)
+b.yaml:5: budgets[2].survival: "soon" is not a duration: write it like 10ms, 30s, 1h or 7d
+b.yaml:5: budgets[2].probe.kind: unknown probe kind "stomp" (did you mean "stamp"?): one of stamp, tcp
+b.yaml:5: budgets[2].bound: contradicts the profile 5qi-80, which says it itself: keep one
+b.yaml:5: budgets[2].floor: contradicts the profile 5qi-80, which says it itself: keep one
+b.yaml:6: budgets[3]: want keys with values here, not the value "7"`
+	if err == nil || err.Error() != want {
+		t.Errorf("got:\n%v\nwant:\n%s", err, want)
+	}
 }
 
 func TestBudgetsBecomeCriteria(t *testing.T) {

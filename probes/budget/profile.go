@@ -131,12 +131,15 @@ func (e *Entry) fromProfile(problem func(key, text string)) []Criterion {
 		return nil
 	}
 	contradicted := false
-	for key, given := range map[string]bool{
-		"metric": e.Metric != "", "statistic": e.Statistic != "", "bound": e.Bound != "", "at_least": e.AtLeast != "",
-		"direction": e.Direction != "", "of": e.Of != "", "survival": e.Survival != 0, "ratio": e.Ratio != "", "floor": e.Floor != "",
+	for _, own := range []struct {
+		key   string
+		given bool
+	}{
+		{"metric", e.Metric != ""}, {"statistic", e.Statistic != ""}, {"bound", e.Bound != ""}, {"at_least", e.AtLeast != ""},
+		{"direction", e.Direction != ""}, {"of", e.Of != ""}, {"survival", e.Survival != 0}, {"ratio", e.Ratio != ""}, {"floor", e.Floor != ""},
 	} {
-		if given {
-			problem(key, fmt.Sprintf("contradicts the profile %s, which says it itself: keep one", p.Name))
+		if own.given {
+			problem(own.key, fmt.Sprintf("contradicts the profile %s, which says it itself: keep one", p.Name))
 			contradicted = true
 		}
 	}
