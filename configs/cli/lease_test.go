@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -94,5 +95,30 @@ func TestWaitingIsSaid(t *testing.T) {
 	stderr := &watched{text: "position=1", act: other.Release}
 	if r := test("depot", stderr); r.Info["lease_waited"] == "" || !strings.Contains(stderr.String(), "waiting for a lease") {
 		t.Errorf("a test of the same site waited %q, and said %q", r.Info["lease_waited"], stderr)
+	}
+}
+
+// TestLeaseBesideOtherPorts: load over QUIC and HTTP has its lease from the plain TCP port of the same host, where it is told which.
+func TestLeaseBesideOtherPorts(t *testing.T) {
+	book := lease.NewBook(lease.Defaults(), slog.New(slog.DiscardHandler))
+	r := startFarEnd(t, all.FarEnds(slog.New(slog.DiscardHandler), book)...)
+	_, port, err := net.SplitHostPort(r.Addrs().Streams[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"throughput", r.Addrs().QUIC[0].String(), "--transport", "quic", "--duration", "200ms"},
+		{"responsiveness", r.Addrs().TLS[0].String(), "--duration", "3s"},
+	} {
+		args = append([]string{"probe"}, append(args, "--lease-port", port, "--insecure", "--json")...)
+		stdout, stderr, code := run(t, args...)
+		if code != 0 {
+			t.Errorf("%v: exit code %d: %s", args, code, stderr)
+			continue
+		}
+		leased(t, []byte(stdout))
+	}
+	if got := book.Stats().Granted; got != 2 {
+		t.Errorf("%d leases were granted, want 2", got)
 	}
 }
