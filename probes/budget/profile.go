@@ -135,8 +135,15 @@ func (e *Entry) fromProfile(problem func(key, text string)) []Criterion {
 		key   string
 		given bool
 	}{
-		{"metric", e.Metric != ""}, {"statistic", e.Statistic != ""}, {"bound", e.Bound != ""}, {"at_least", e.AtLeast != ""},
-		{"direction", e.Direction != ""}, {"of", e.Of != ""}, {"survival", e.Survival != 0}, {"ratio", e.Ratio != ""}, {"floor", e.Floor != ""},
+		{"metric", e.Metric != ""},
+		{"statistic", e.Statistic != ""},
+		{"bound", e.Bound != ""},
+		{"at_least", e.AtLeast != ""},
+		{"direction", e.Direction != ""},
+		{"of", e.Of != ""},
+		{"survival", e.Survival != 0},
+		{"ratio", e.Ratio != ""},
+		{"floor", e.Floor != ""},
 	} {
 		if own.given {
 			problem(own.key, fmt.Sprintf("contradicts the profile %s, which says it itself: keep one", p.Name))
