@@ -17,6 +17,7 @@ type clerk struct {
 	template      *template
 	trace         *trace // nil when none is wanted
 	trouble       *trouble
+	thread        string // the kind of thread that sends; empty when there is nothing to say
 	losses        losses
 	interruptions interruptions
 	previous      *delay // of the last packet of the window before, if it was answered

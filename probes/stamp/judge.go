@@ -14,6 +14,9 @@ func (k *clerk) judge(w *window, far peer) {
 	if total.refused > 0 {
 		k.rec.Flag(probes.KernelRefused)
 	}
+	if k.thread != "" {
+		k.rec.Note("sending_thread", k.thread)
+	}
 	k.judgeSchedule(w, &total)
 	k.judgeTraffic(w)
 	k.judgeFarEnd(w, &total)

@@ -30,13 +30,13 @@ func openLink(conn net.Conn, clock *sessionClock, l *ledger, log *slog.Logger) l
 	return newKernelLink(conn, raw, clock, l)
 }
 
-// newWaiter returns how to wait for the time of a packet on that connection. An emulated one has a time of its own,
-// which the kernel does not know.
-func newWaiter(conn net.Conn, clock *sessionClock, log *slog.Logger) waiter {
+// newWaiter returns how to wait for the time of a packet on that connection, and what there is to say of it. An emulated
+// one has a time of its own, which the kernel does not know.
+func newWaiter(conn net.Conn, clock *sessionClock, interval time.Duration, log *slog.Logger) (waiter, string) {
 	if _, err := rawConn(conn); err != nil {
-		return newTimerWaiter(clock)
+		return newTimerWaiter(clock), ""
 	}
-	return newHostWaiter(clock, log)
+	return newHostWaiter(clock, interval, log)
 }
 
 // linkBatch is how many packets are taken from the socket at once: more than arrive together unless the process did not

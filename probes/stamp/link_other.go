@@ -5,6 +5,7 @@ package stamp
 import (
 	"log/slog"
 	"net"
+	"time"
 )
 
 // openLink takes the connection over, with stamps from user space.
@@ -13,5 +14,7 @@ func openLink(conn net.Conn, clock *sessionClock, _ *ledger, log *slog.Logger) l
 	return newPlainLink(conn, clock)
 }
 
-// newWaiter returns how to wait for the time of a packet on that connection.
-func newWaiter(_ net.Conn, clock *sessionClock, _ *slog.Logger) waiter { return newTimerWaiter(clock) }
+// newWaiter returns how to wait for the time of a packet on that connection, and what there is to say of it.
+func newWaiter(_ net.Conn, clock *sessionClock, _ time.Duration, _ *slog.Logger) (waiter, string) {
+	return newTimerWaiter(clock), "ordinary"
+}

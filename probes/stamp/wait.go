@@ -5,8 +5,10 @@ import (
 	"time"
 )
 
-// waiter waits for moments of session time. It belongs to one goroutine.
+// waiter waits for moments of session time. All but close belongs to the goroutine that sends.
 type waiter interface {
+	// claim is called once by the goroutine that sends, which ends with the session.
+	claim()
 	// until blocks until the moment has come, not at all when it has passed, or until ctx ends: then it returns false.
 	until(ctx context.Context, at time.Duration) bool
 	close() error
@@ -38,5 +40,7 @@ func (w *timerWaiter) until(ctx context.Context, at time.Duration) bool {
 		return false
 	}
 }
+
+func (w *timerWaiter) claim() {}
 
 func (w *timerWaiter) close() error { return nil }
