@@ -39,7 +39,7 @@ up are short ones (RFC 10052), where the reflector knows how. A pattern with mor
 the far end sends on its own clock: its frames leave when ours arrive. There is no score: no formula of one is public.
 
 A reflector of nrprobe also says when it could not keep up, which flags the result far_end_late, and how many load tests
-it has granted at that moment, which is the note leases and flags the result cross_traffic. With a key (RFC 8762's
+it has granted at that moment, which is the note leases and flags the result load_concurrent. With a key (RFC 8762's
 authenticated mode) packets of both ends are signed; a reflector whose key is another says so.
 
 With path_mtu it first searches for the largest packet that passes unfragmented, each way, by sending some of several
