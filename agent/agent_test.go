@@ -56,9 +56,10 @@ func (r *running) stop(t *testing.T) time.Duration {
 	return time.Since(began)
 }
 
-// offset is when a probe of agent "a" first starts after midnight, as the diary writes it.
-func offset(probe string, every time.Duration) float64 {
-	return schedule.Offset("a", probe, every).Seconds()
+// at is when a probe of agent "a" starts in the nth period after midnight, as the diary writes it.
+func at(probe string, every time.Duration, n int) float64 {
+	midnight := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // where a bubble begins
+	return schedule.NewStarts(midnight, "a", probe, every).At(n).Sub(midnight).Seconds()
 }
 
 func span(name string, from, length float64) string {
@@ -75,8 +76,10 @@ probes:
 `, nil)
 		time.Sleep(2 * time.Minute)
 		r.stop(t)
-		o1, o2 := offset("p1", time.Minute), offset("p2", time.Minute)
-		want := []string{span("one", o1, 1), span("one", o1+60, 1), span("two", o2, 1), span("two", o2+60, 1)}
+		want := []string{
+			span("one", at("p1", time.Minute, 0), 1), span("one", at("p1", time.Minute, 1), 1),
+			span("two", at("p2", time.Minute, 0), 1), span("two", at("p2", time.Minute, 1), 1),
+		}
 		if got := r.diary.sorted(); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
 			t.Errorf("ran at %v, want %v", got, want)
 		}
@@ -109,7 +112,7 @@ probes:
 `, nil)
 		time.Sleep(time.Minute)
 		r.stop(t)
-		o := offset("load", time.Minute)
+		o := at("load", time.Minute, 0)
 		want := []string{span("load", o, 5), span("stream", 0, o), span("stream", o+5, 60-o-5)}
 		if got := r.diary.sorted(); !slices.Equal(got, want) {
 			t.Errorf("ran at %v, want %v", got, want)
@@ -144,8 +147,8 @@ func TestContinuousProbeThatFailsIsStartedAgain(t *testing.T) {
 
 func TestSkipsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := run(t, "agent: {name: a}\nprobes: [{name: p, kind: ping, target: p, every: 10s, takes: 25s}]", nil)
-		time.Sleep(time.Minute)
+		r := run(t, "agent: {name: a}\nprobes: [{name: p, kind: ping, target: p, every: 10s, takes: 30s}]", nil)
+		time.Sleep(45 * time.Second) // the first run took from the first period into the fourth, in which the second one began
 		synctest.Wait()
 		if got := r.health.skips["p"]; got != 2 {
 			t.Errorf("%d starts were skipped, want 2", got)

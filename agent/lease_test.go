@@ -93,10 +93,10 @@ outbox: {path: `
 func TestLatencyGoesOnWhileALoadTestWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		at := time.Duration(offset("l", 10*time.Minute) * float64(time.Second))
+		begins := time.Duration(at("l", 10*time.Minute, 0) * float64(time.Second))
 		began := time.Now()
 		r := run(t, leasedLoad+t.TempDir()+"}", func(d *Deps) { d.Network = s.network })
-		time.Sleep(at - 5*time.Second)
+		time.Sleep(begins - 5*time.Second)
 		s.hold(15 * time.Second) // until ten seconds after the load test wants to begin
 		released := time.Since(began) + 15*time.Second
 		time.Sleep(30 * time.Second)
@@ -124,8 +124,8 @@ func TestBusyFarEnd(t *testing.T) {
 		s := newSite(t)
 		s.hold(time.Hour)
 		r := run(t, leasedLoad+t.TempDir()+"}", func(d *Deps) { d.Network = s.network })
-		at := time.Duration(offset("l", 10*time.Minute) * float64(time.Second))
-		time.Sleep(at + patience - time.Second)
+		begins := time.Duration(at("l", 10*time.Minute, 0) * float64(time.Second))
+		time.Sleep(begins + patience - time.Second)
 		synctest.Wait()
 		if got := r.outcomes("l"); got != nil {
 			t.Errorf("while it waits: %v", got)
@@ -138,7 +138,7 @@ func TestBusyFarEnd(t *testing.T) {
 		if got := r.outcomes("l"); !slices.Equal(got, []probes.Outcome{probes.Busy}) {
 			t.Errorf("ended %v", got)
 		}
-		windows := int64((at + patience + time.Second) / (10 * time.Second)) // of the stream, 286.4 kB each
+		windows := int64((begins + patience + time.Second) / (10 * time.Second)) // of the stream, 286.4 kB each
 		if got := r.plan.Usage(); got[0].Used != unit.Bytes(windows*286_400)+waitBytes || got[0].Reserved != 0 {
 			t.Errorf("the plan stands at %+v, want the windows of the stream, and the wait", got)
 		}

@@ -148,8 +148,8 @@ func (a *Agent) repeat(ctx context.Context, j job) {
 		schedule.Forever(ctx, func(ctx context.Context) bool { return a.runOne(ctx, j) })
 		return
 	}
-	first := schedule.First(time.Now(), schedule.Offset(a.runner.Agent, name, every), every)
-	schedule.Every(ctx, first, every, func(ctx context.Context) { a.runOne(ctx, j) }, func(n int) {
+	starts := schedule.NewStarts(time.Now(), a.runner.Agent, name, every)
+	schedule.Every(ctx, starts, func(ctx context.Context) { a.runOne(ctx, j) }, func(n int) {
 		a.health.skipped(name, n)
 		a.log.Debug("starts were skipped: the run before them, or the wait for its lane, took longer than every", "probe", name, "skipped", n)
 	})

@@ -26,7 +26,7 @@ type Probe struct {
 	Name      string            `yaml:"name" help:"name of the probe, distinct within the agent; label of its results" required:"true"`
 	Kind      string            `yaml:"kind" help:"what is measured, and how: stamp, tcp, quic, throughput, ..." required:"true"`
 	Target    string            `yaml:"target" help:"far end: host or host:port" required:"true"`
-	Every     time.Duration     `yaml:"every" help:"time from one start to the next; 30s, or 1h for load tests" min:"1s" max:"31d"`
+	Every     time.Duration     `yaml:"every" help:"period in which it runs once, at a time drawn anew each period; 30s, or 1h for load tests" min:"1s" max:"31d"`
 	Interface string            `yaml:"interface" help:"network interface to measure over; the default route when empty"`
 	IPFamily  string            `yaml:"ip_family" help:"address family to measure over; both makes two probes, NAME-4 and NAME-6, with the label ip_family" oneof:"any,4,6,both"`
 	DNS       []string          `yaml:"dns" help:"name servers to ask through the interface, as address or address:port; the system resolves names its own way when left out, which may be over another interface"`

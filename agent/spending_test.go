@@ -42,8 +42,7 @@ plan: {wwan0: {per_day: 5MB}}
 `)
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		o := offset("l", time.Minute)
-		want := []string{span("load", o, 5), span("load", o+60, 5), span("load", o+120, 5)}
+		want := []string{span("load", at("l", time.Minute, 0), 5), span("load", at("l", time.Minute, 1), 5), span("load", at("l", time.Minute, 2), 5)}
 		if got := r.diary.sorted(); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
 			t.Errorf("ran at %v, want %v", got, want)
 		}
@@ -133,8 +132,8 @@ probes: [{name: l, kind: load, target: load, interface: wwan0, every: 1m, takes:
 plan: {wwan0: {per_day: 5MB}}
 `)
 		file := filepath.Join(r.config.Load().Outbox.Path, "plan.json")
-		at := time.Duration(offset("l", time.Minute) * float64(time.Second))
-		time.Sleep(at + time.Second)
+		begins := time.Duration(at("l", time.Minute, 0) * float64(time.Second))
+		time.Sleep(begins + time.Second)
 		synctest.Wait()
 		text, err := os.ReadFile(file)
 		if err != nil || !strings.Contains(string(text), `"reserved":"2MB"`) {
