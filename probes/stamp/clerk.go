@@ -17,7 +17,7 @@ type clerk struct {
 	template      *template
 	trace         *trace // nil when none is wanted
 	trouble       *trouble
-	thread        string // the kind of thread that sends; empty when there is nothing to say
+	thread        func() string // what had to be done about the thread that sends; empty when nothing had
 	losses        losses
 	interruptions interruptions
 	previous      *delay // of the last packet of the window before, if it was answered

@@ -41,7 +41,7 @@ func TestDisturbancesFlagTheirWindow(t *testing.T) {
 		l.disturb(disturbance{stepped: -3 * time.Second, slept: 2 * time.Second})
 		l.open(&window{end: 2 * time.Second, counted: true})
 		w, follower := l.takeOut(5 * time.Second)
-		k := &clerk{rec: rec, config: &config, clock: newSessionClock(), template: newTemplate(&config, nil, 1, newRandom())}
+		k := &clerk{rec: rec, config: &config, clock: newSessionClock(), thread: func() string { return "" }, template: newTemplate(&config, nil, 1, newRandom())}
 		k.take(w, follower, forever, true)
 		r := rec.Snapshot()
 		if !r.Quality.Has(probes.ClockStepped | probes.Suspended) {

@@ -14,8 +14,8 @@ func (k *clerk) judge(w *window, far peer) {
 	if total.refused > 0 {
 		k.rec.Flag(probes.KernelRefused)
 	}
-	if k.thread != "" {
-		k.rec.Note("sending_thread", k.thread)
+	if thread := k.thread(); thread != "" {
+		k.rec.Note("sending_thread", thread)
 	}
 	k.judgeSchedule(w, &total)
 	k.judgeTraffic(w)

@@ -30,11 +30,11 @@ func openLink(conn net.Conn, clock *sessionClock, l *ledger, log *slog.Logger) l
 	return newKernelLink(conn, raw, clock, l)
 }
 
-// newWaiter returns how to wait for the time of a packet on that connection, and what there is to say of it. An emulated
-// one has a time of its own, which the kernel does not know.
-func newWaiter(conn net.Conn, clock *sessionClock, interval time.Duration, log *slog.Logger) (waiter, string) {
+// newWaiter returns how to wait for the time of a packet on that connection. An emulated one has a time of its own,
+// which the kernel does not know.
+func newWaiter(conn net.Conn, clock *sessionClock, interval time.Duration, log *slog.Logger) waiter {
 	if _, err := rawConn(conn); err != nil {
-		return newTimerWaiter(clock), ""
+		return newTimerWaiter(clock)
 	}
 	return newHostWaiter(clock, interval, log)
 }

@@ -14,7 +14,7 @@ func openLink(conn net.Conn, clock *sessionClock, _ *ledger, log *slog.Logger) l
 	return newPlainLink(conn, clock)
 }
 
-// newWaiter returns how to wait for the time of a packet on that connection, and what there is to say of it.
-func newWaiter(_ net.Conn, clock *sessionClock, _ time.Duration, _ *slog.Logger) (waiter, string) {
-	return newTimerWaiter(clock), "ordinary"
+// newWaiter returns how to wait for the time of a packet on that connection.
+func newWaiter(_ net.Conn, clock *sessionClock, _ time.Duration, _ *slog.Logger) waiter {
+	return newTimerWaiter(clock)
 }

@@ -10,7 +10,6 @@ const lead = 2 * time.Millisecond
 
 // send works off the schedule.
 func (m *measurement) send(ctx context.Context) {
-	m.waiter.claim()
 	plan := newSchedule(m.config, m.random, lead)
 	for {
 		next, ok := plan.take()

@@ -61,7 +61,7 @@ func (p *sender) Measure(ctx context.Context, rec *probes.Recorder) error {
 	}
 	m.watch.look(0)
 	m.clock.begin() // the schedule starts here: a name that is slow to resolve shall cost no slots
-	m.waiter, m.clerk.thread = newWaiter(conn, m.clock, p.config.Interval, p.env.Log)
+	m.waiter = newWaiter(conn, m.clock, p.config.Interval, p.env.Log)
 	err = m.run(ctx)
 	closing := errors.Join(m.line.current().close(), m.waiter.close(), m.clerk.trace.close(), m.capture.close())
 	if err == nil && p.config.Window == 0 && m.clerk.received == 0 {
@@ -127,7 +127,7 @@ func (p *sender) measurement(rec *probes.Recorder) (*measurement, error) {
 	m.shape(sending, ssid)
 	m.clerk = &clerk{
 		rec: rec, config: &p.config, pattern: p.config.pattern(), clock: clock, template: m.template, trouble: m.trouble,
-		interruptions: interruptions{least: p.config.gap()},
+		thread: func() string { return m.waiter.thread() }, interruptions: interruptions{least: p.config.gap()},
 	}
 	return m, nil
 }

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// waiter waits for moments of session time. All but close belongs to the goroutine that sends.
+// waiter waits for moments of session time. until belongs to the goroutine that sends, which ends with the session.
 type waiter interface {
-	// claim is called once by the goroutine that sends, which ends with the session.
-	claim()
 	// until blocks until the moment has come, not at all when it has passed, or until ctx ends: then it returns false.
 	until(ctx context.Context, at time.Duration) bool
+	// thread says what had to be done about the thread that sends; empty when nothing had. It is safe for concurrent use.
+	thread() string
 	close() error
 }
 
@@ -41,6 +41,6 @@ func (w *timerWaiter) until(ctx context.Context, at time.Duration) bool {
 	}
 }
 
-func (w *timerWaiter) claim() {}
+func (w *timerWaiter) thread() string { return "" }
 
 func (w *timerWaiter) close() error { return nil }

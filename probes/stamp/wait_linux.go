@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,58 +21,91 @@ type alarmWaiter struct {
 	alarm *os.File // a timerfd
 	fd    int
 	zero  int64 // the kernel's monotonic clock at session time 0, nanoseconds
-	// urgent is to have a thread of its own for the goroutine that sends, which the kernel runs before all others.
-	urgent bool
+	spin  time.Duration
+
+	waits, tardy int  // of the present hundred, or since it is urgent
+	urgent       bool // the goroutine has a thread of its own, which the kernel runs before all others
+	refused      bool // or would like to
+	state        atomic.Value
 }
 
-// newHostWaiter returns the best waiter that the host has for packets at that interval, and says what it is.
-func newHostWaiter(clock *sessionClock, interval time.Duration, log *slog.Logger) (waiter, string) {
+// newHostWaiter returns the best waiter that the host has for packets at that interval.
+func newHostWaiter(clock *sessionClock, interval time.Duration, log *slog.Logger) waiter {
 	long := newTimerWaiter(clock)
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
 	if err != nil {
 		log.Debug("packets are sent on time as well as Go's timers can", "reason", os.NewSyscallError("timerfd_create", err).Error())
-		return long, "ordinary: no timer of the kernel"
+		return long
 	}
-	w := &alarmWaiter{clock: clock, long: long, alarm: os.NewFile(uintptr(fd), "timerfd"), fd: fd, zero: monotonicZero(clock)}
-	if interval > blind {
-		return w, "ordinary"
+	return &alarmWaiter{
+		clock: clock, long: long, alarm: os.NewFile(uintptr(fd), "timerfd"), fd: fd, zero: monotonicZero(clock),
+		spin:    min(longestSpin, interval/50),
+		refused: interval > blind,
 	}
-	if err := mayHurry(); err != nil {
-		return w, "ordinary: " + err.Error()
-	}
-	w.urgent = true
-	return w, "real-time"
 }
 
-// mayHurry says why the process may not have threads that run before all others; root may, and who has CAP_SYS_NICE or a
-// limit RLIMIT_RTPRIO of 1 or more.
-//
-// Liveness: the goroutine returns once it has asked, and mayHurry waits for it. Its thread ends with it.
-func mayHurry() error {
-	answer := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		answer <- hurry()
-	}()
-	return <-answer
+// longestSpin is how long before a moment the kernel is to wake us: as long as that mostly takes where a processor has to be
+// woken first. What is left of it goes by in a loop; at most a fiftieth of a processor is spent so.
+const longestSpin = 150 * time.Microsecond
+
+// The goroutine that sends gets an urgent thread when as many of a hundred waits as tooOften end later than tooLate, and keeps
+// it for so many waits. On a calm host it does better without: a thread of its own sleeps while another one waits for the
+// stamps of its packets, which takes two processors to be woken where one would do, and one of them on the packet's time.
+const (
+	tooLate  = time.Millisecond
+	tooOften = 5
+	keepFor  = 6000
+)
+
+// learn takes in how late a wait has ended.
+func (w *alarmWaiter) learn(late time.Duration) {
+	w.waits++
+	if late > tooLate {
+		w.tardy++
+	}
+	switch {
+	case w.refused:
+	case !w.urgent && w.tardy >= tooOften:
+		w.hurry()
+	case !w.urgent && w.waits >= 100:
+		w.waits, w.tardy = 0, 0
+	case w.urgent && w.waits >= keepFor:
+		w.calm()
+	}
 }
 
-// hurry makes the kernel run the calling thread before all that have no deadline. A goroutine that is locked to it takes
-// it along when it ends.
-func hurry() error {
+// hurry makes the kernel run this goroutine before all threads that have no deadline. Root may, and who has CAP_SYS_NICE or a
+// limit RLIMIT_RTPRIO of 1 or more. Android ends applications that ask.
+func (w *alarmWaiter) hurry() {
 	if runtime.GOOS == "android" {
-		return errors.New("not asked for, as Android ends applications that ask")
-	}
-	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK}
-	return os.NewSyscallError("sched_setattr", unix.SchedSetAttr(0, &attr, 0))
-}
-
-func (w *alarmWaiter) claim() {
-	if !w.urgent {
+		w.refused = true
 		return
 	}
-	runtime.LockOSThread()
-	w.urgent = hurry() == nil
+	runtime.LockOSThread() // a goroutine that is locked to a thread takes it along when it ends
+	urgent := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK}
+	if err := unix.SchedSetAttr(0, &urgent, 0); err != nil {
+		runtime.UnlockOSThread()
+		w.refused = true
+		w.state.Store("ordinary, though often late: " + os.NewSyscallError("sched_setattr", err).Error())
+		return
+	}
+	w.urgent, w.waits, w.tardy = true, 0, 0
+	w.state.Store("real-time, after an ordinary one was often late")
+}
+
+// calm tries again whether an ordinary thread will do.
+func (w *alarmWaiter) calm() {
+	ordinary := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}
+	w.waits, w.tardy = 0, 0
+	if unix.SchedSetAttr(0, &ordinary, 0) == nil {
+		w.urgent = false
+		runtime.UnlockOSThread()
+	}
+}
+
+func (w *alarmWaiter) thread() string {
+	state, _ := w.state.Load().(string)
+	return state
 }
 
 // monotonicZero relates the kernel's monotonic clock to session time by the reading that took the least time.
@@ -94,18 +128,24 @@ func monotonicZero(clock *sessionClock) (zero int64) {
 const blind = 20 * time.Millisecond
 
 func (w *alarmWaiter) until(ctx context.Context, at time.Duration) bool {
-	if ahead := at - w.clock.now(); ahead > blind && !w.long.until(ctx, at-blind/4) {
+	wake := at - w.spin
+	if ahead := wake - w.clock.now(); ahead > blind && !w.long.until(ctx, wake-blind/4) {
 		return false
 	}
 	wait := w.wait
 	if w.urgent {
 		wait = w.sleep
 	}
-	for w.clock.now() < at {
-		if wait(at) != nil {
+	for w.clock.now() < wake {
+		if wait(wake) != nil {
 			return w.long.until(ctx, at)
 		}
 	}
+	now := w.clock.now()
+	for now < at {
+		now = w.clock.now()
+	}
+	w.learn(now - at)
 	return ctx.Err() == nil
 }
 

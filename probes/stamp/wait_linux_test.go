@@ -9,58 +9,65 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestFrequentPacketsHaveAnUrgentThread asks the kernel how it schedules the thread that sends.
-func TestFrequentPacketsHaveAnUrgentThread(t *testing.T) {
-	if err := mayHurry(); err != nil {
-		t.Skipf("wants root, CAP_SYS_NICE or RLIMIT_RTPRIO: %v", err)
-	}
-	for _, row := range []struct {
-		interval time.Duration
-		thread   string
-		policy   uint32
-	}{
-		{10 * time.Millisecond, "real-time", unix.SCHED_FIFO},
-		{blind, "real-time", unix.SCHED_FIFO},
-		{blind + 1, "ordinary", unix.SCHED_NORMAL},
-	} {
-		clock := newSessionClock()
-		w, thread := newHostWaiter(clock, row.interval, slog.New(slog.DiscardHandler))
-		if thread != row.thread {
-			t.Errorf("at %v the thread is called %q, want %q", row.interval, thread, row.thread)
-		}
-		got := make(chan *unix.SchedAttr, 1)
-		go func() {
-			w.claim()
-			at := clock.now() + time.Millisecond
-			if !w.until(t.Context(), at) || clock.now() < at {
-				t.Errorf("at %v the wait ended early", row.interval)
-			}
-			attr, err := unix.SchedGetAttr(0, 0)
-			if err != nil {
-				t.Error(err)
-			}
-			got <- attr
-		}()
-		if attr := <-got; attr.Policy != row.policy {
-			t.Errorf("at %v the policy is %d, want %d", row.interval, attr.Policy, row.policy)
-		}
-		if err := w.close(); err != nil {
-			t.Error(err)
-		}
-	}
+// policy is how the kernel schedules the calling thread.
+func policy(t *testing.T) uint32 {
+	t.Helper()
 	attr, err := unix.SchedGetAttr(0, 0)
-	if err != nil || attr.Policy != unix.SCHED_NORMAL {
-		t.Errorf("a thread that sends nothing has policy %d (%v)", attr.Policy, err)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return attr.Policy
 }
 
-// TestWhoMayNotHurryIsTold pins the words of the note that a result carries then.
-func TestWhoMayNotHurryIsTold(t *testing.T) {
-	w, thread := newHostWaiter(newSessionClock(), time.Millisecond, slog.New(slog.DiscardHandler))
+// TestOftenLateSenderGetsAnUrgentThread asks the kernel how it schedules the thread that sends. Where the process may not
+// have an urgent one, it pins that the result tells so.
+func TestOftenLateSenderGetsAnUrgentThread(t *testing.T) {
+	done := make(chan struct{})
+	go func() { // its thread ends with it
+		defer close(done)
+		w := newHostWaiter(newSessionClock(), 10*time.Millisecond, slog.New(slog.DiscardHandler)).(*alarmWaiter)
+		defer func() { _ = w.close() }()
+		wait := func(n int, late time.Duration) {
+			for range n {
+				w.learn(late)
+			}
+		}
+		for range 3 { // seldom late
+			wait(tooOften-1, 5*time.Millisecond)
+			wait(100-tooOften+1, tooLate)
+		}
+		if w.urgent || w.thread() != "" || policy(t) != unix.SCHED_NORMAL {
+			t.Errorf("seldom late: thread %q, policy %d", w.thread(), policy(t))
+		}
+		wait(tooOften, tooLate+1)
+		if w.refused {
+			if policy(t) != unix.SCHED_NORMAL || !strings.HasPrefix(w.thread(), "ordinary, though often late: sched_setattr: ") {
+				t.Errorf("refused: thread %q, policy %d", w.thread(), policy(t))
+			}
+			return
+		}
+		if policy(t) != unix.SCHED_FIFO || !strings.HasPrefix(w.thread(), "real-time, ") {
+			t.Errorf("often late: thread %q, policy %d", w.thread(), policy(t))
+		}
+		at := w.clock.now() + time.Millisecond
+		if !w.until(t.Context(), at) || w.clock.now() < at {
+			t.Error("a wait on an urgent thread ended early")
+		}
+		wait(keepFor, 0)
+		if w.urgent || policy(t) != unix.SCHED_NORMAL {
+			t.Errorf("calm again: policy %d", policy(t))
+		}
+	}()
+	<-done
+}
+
+func TestRarePacketsNeedNoUrgentThread(t *testing.T) {
+	w := newHostWaiter(newSessionClock(), blind+1, slog.New(slog.DiscardHandler)).(*alarmWaiter)
 	defer func() { _ = w.close() }()
-	if err := mayHurry(); err != nil && !strings.HasPrefix(thread, "ordinary: sched_setattr: ") {
-		t.Errorf("the thread is called %q", thread)
-	} else if err == nil && thread != "real-time" {
-		t.Errorf("the thread is called %q", thread)
+	for range 1000 {
+		w.learn(time.Second)
+	}
+	if w.urgent || w.thread() != "" {
+		t.Errorf("thread %q", w.thread())
 	}
 }
