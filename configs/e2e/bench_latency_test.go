@@ -84,8 +84,10 @@ func installed(t *testing.T, l link) []peer {
 	if have("sockperf") {
 		start(t, in(l.far, "sockperf", "server", "-i", "10.77.0.2", "-p", "11111")...)
 		list = append(list, peer{"sockperf", func(i time.Duration, n int) []string {
-			return []string{"sockperf", "under-load", "-i", "10.77.0.2", "-p", "11111", "--mps=" + strconv.Itoa(int(time.Second/i)),
-				"--reply-every=1", "-m", "200", "-t", strconv.Itoa(int(i * time.Duration(n) / time.Second)), "--full-rtt", "--full-log", "/dev/stdout"}
+			return []string{
+				"sockperf", "under-load", "-i", "10.77.0.2", "-p", "11111", "--mps=" + strconv.Itoa(int(time.Second/i)),
+				"--reply-every=1", "-m", "200", "-t", strconv.Itoa(int(i * time.Duration(n) / time.Second)), "--full-rtt", "--full-log", "/dev/stdout",
+			}
 		}, reader(`(?m)^\d+, [0-9.]+, [0-9.]+, ([0-9.]+)$`, 1e-6)})
 	}
 	return list
