@@ -17,7 +17,7 @@ func drive(t *testing.T, n int) string {
 	var b strings.Builder
 	b.WriteString("unix_ms,rtt_ms\n")
 	for i := range n {
-		fmt.Fprintf(&b, "%d,%d.%03d\n", 1700000000000+i*20, 10+i*7%5, i*379%1000)
+		fmt.Fprintf(&b, "%d,%d.%03d\n", 1700000000000+int64(i)*20, 10+i*7%5, i*379%1000)
 	}
 	return file(t, "drive.csv", b.String())
 }
