@@ -94,7 +94,7 @@ func oneOf(tests ...func(string) bool) func(string) bool {
 var kinds = []string{"stamp", "icmp", "tcp", "quic", "http", "dns", "throughput", "capacity", "responsiveness", "iperf3"}
 
 // shared are the rooms that kinds build on.
-var shared = []string{"client", "farend", "lease", "load"}
+var shared = []string{"client", "farend", "frame", "lease", "load"}
 
 func isKind(p string) bool {
 	return slices.ContainsFunc(kinds, func(k string) bool { return ours("probes/" + k)(p) })
@@ -165,7 +165,7 @@ func rules() []rule {
 		list = append(list, rule{
 			product("probes/" + room),
 			func(p string) bool {
-				return ours("probes")(p) && p != module+"probes" && !ours("probes/farend")(p) && !ours("probes/"+room)(p) || ours("configs/cli")(p)
+				return ours("probes")(p) && p != module+"probes" && !ours("probes/farend")(p) && !ours("probes/frame")(p) && !ours("probes/"+room)(p) || ours("configs/cli")(p)
 			},
 			"what kinds share stands below them",
 		})

@@ -26,7 +26,7 @@ func newControl(c net.Conn) *control { return &control{conn: c, in: make(chan me
 
 // say writes a message.
 func (c *control) say(m message) error {
-	frame, err := appendMessage(nil, m)
+	frame, err := frames.Append(nil, m)
 	if err != nil {
 		return err
 	}

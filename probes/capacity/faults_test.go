@@ -206,7 +206,7 @@ func newStranger(t *testing.T) *stranger {
 		t.Fatal(err)
 	}
 	plan := (&Config{Direction: "down", Duration: time.Second, Size: maxSize}).plan()
-	frame, err := appendMessage([]byte(Preamble), message{Open: &plan})
+	frame, err := frames.Append([]byte(Preamble), message{Open: &plan})
 	if err != nil {
 		t.Fatal(err)
 	}

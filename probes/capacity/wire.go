@@ -1,8 +1,6 @@
 package capacity
 
 import (
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/frame"
 )
 
 // Preamble begins the control connection on the plain TCP port.
@@ -126,32 +125,12 @@ const (
 
 var errFrame = errors.New("not a message of the capacity protocol")
 
+var frames = frame.Format{Limit: maxFrame, Foreign: errFrame}
+
 // readMessage reads one frame and no byte beyond it.
-func readMessage(r io.Reader) (message, error) {
-	var head [2]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
+func readMessage(r io.Reader) (m message, err error) {
+	if err := frames.Read(r, &m); err != nil {
 		return message{}, err
-	}
-	n := int(binary.BigEndian.Uint16(head[:]))
-	if n == 0 || n > maxFrame {
-		return message{}, fmt.Errorf("%w: a length of %d is not from 1 to %d", errFrame, n, maxFrame)
-	}
-	text := make([]byte, n)
-	if _, err := io.ReadFull(r, text); err != nil {
-		return message{}, fmt.Errorf("reading a message of %d bytes: %w", n, err)
-	}
-	var m message
-	if err := json.Unmarshal(text, &m); err != nil {
-		return message{}, fmt.Errorf("%w: %w", errFrame, err)
-	}
-	set := 0
-	for _, is := range []bool{m.Open != nil, m.Accepted != nil, m.Refused != nil, m.Start != nil, m.Go != nil, m.Done != nil, m.Report != nil} {
-		if is {
-			set++
-		}
-	}
-	if set != 1 {
-		return message{}, fmt.Errorf("%w: %d messages in one frame, want one", errFrame, set)
 	}
 	return m, m.check()
 }
@@ -195,14 +174,4 @@ func (r *report) check() error {
 
 func outOfRange(what string, v any) error {
 	return fmt.Errorf("%w: %s %v is out of range", errFrame, what, v)
-}
-
-// appendMessage appends one frame.
-func appendMessage(dst []byte, m message) ([]byte, error) {
-	text, err := json.Marshal(m)
-	if err != nil || len(text) > maxFrame {
-		return nil, fmt.Errorf("encoding a message of %d bytes: %w", len(text), errors.Join(err, errFrame))
-	}
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(text)))
-	return append(dst, text...), nil
 }

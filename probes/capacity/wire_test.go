@@ -36,7 +36,7 @@ func TestMessagesRoundTrip(t *testing.T) {
 	var wire []byte
 	for _, m := range messages() {
 		var err error
-		if wire, err = appendMessage(wire, m); err != nil {
+		if wire, err = frames.Append(wire, m); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -93,7 +93,7 @@ func TestBadMessages(t *testing.T) {
 
 func FuzzReadMessage(f *testing.F) {
 	for _, m := range messages() {
-		frame, err := appendMessage(nil, m)
+		frame, err := frames.Append(nil, m)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -104,7 +104,7 @@ func FuzzReadMessage(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := appendMessage(nil, m)
+		again, err := frames.Append(nil, m)
 		if err != nil {
 			t.Skip("longer when written out in full") // escapes can grow a text that was within the limit
 		}
@@ -124,7 +124,7 @@ func TestLargestReportFits(t *testing.T) {
 	for v := time.Duration(1); v < time.Hour; v += v/40 + 1 {
 		d.add(v)
 	}
-	frame, err := appendMessage(nil, message{Report: &report{Variation: d.hist(), Final: true}})
+	frame, err := frames.Append(nil, message{Report: &report{Variation: d.hist(), Final: true}})
 	if err != nil || len(frame) > maxFrame/2 {
 		t.Errorf("%d bytes, %v", len(frame), err)
 	}

@@ -1,8 +1,6 @@
 package lease
 
 import (
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/nrprobe/nrprobe/probes/frame"
 )
 
 // protocolVersion is the version of the messages. A reflector that does not speak it refuses.
@@ -70,36 +70,12 @@ type refusal struct {
 
 var errFrame = errors.New("not a message of the lease protocol")
 
-// readMessage reads one frame. It reads no byte beyond it.
-func readMessage(r io.Reader) (message, error) {
-	var head [2]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return message{}, err
-	}
-	n := int(binary.BigEndian.Uint16(head[:]))
-	if n == 0 || n > maxFrame {
-		return message{}, fmt.Errorf("%w: a length of %d is not from 1 to %d", errFrame, n, maxFrame)
-	}
-	text := make([]byte, n)
-	if _, err := io.ReadFull(r, text); err != nil {
-		return message{}, fmt.Errorf("reading a message of %d bytes: %w", n, err)
-	}
-	return parseMessage(text)
-}
+var frames = frame.Format{Limit: maxFrame, Foreign: errFrame}
 
-func parseMessage(text []byte) (message, error) {
-	var m message
-	if err := json.Unmarshal(text, &m); err != nil {
-		return message{}, fmt.Errorf("%w: %w", errFrame, err)
-	}
-	set := 0
-	for _, is := range []bool{m.Ask != nil, m.Queued != nil, m.Granted != nil, m.Refused != nil, m.Ended != nil, m.Alive != nil} {
-		if is {
-			set++
-		}
-	}
-	if set != 1 {
-		return message{}, fmt.Errorf("%w: %d messages in one frame, want one", errFrame, set)
+// readMessage reads one frame. It reads no byte beyond it.
+func readMessage(r io.Reader) (m message, err error) {
+	if err := frames.Read(r, &m); err != nil {
+		return message{}, err
 	}
 	return m, m.check()
 }
@@ -161,11 +137,10 @@ func possibleName(name string) bool {
 
 // writeMessage writes what goes before the first frame, if anything, and one frame, with a single Write.
 func writeMessage(w io.Writer, before string, m message) error {
-	text, err := json.Marshal(m)
-	if err != nil || len(text) > maxFrame {
-		return fmt.Errorf("encoding a message of %d bytes: %w", len(text), errors.Join(err, errFrame))
+	b, err := frames.Append([]byte(before), m)
+	if err != nil {
+		return err
 	}
-	frame := append([]byte(before), byte(len(text)>>8), byte(len(text)))
-	_, err = w.Write(append(frame, text...))
+	_, err = w.Write(b)
 	return err
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/nrprobe/nrprobe/probes"
 )
 
-func frame(text string) []byte {
+func framed(text string) []byte {
 	return append(binary.BigEndian.AppendUint16(nil, uint16(len(text))), text...)
 }
 
@@ -49,19 +49,19 @@ func TestNonsenseIsRefused(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"no length":         {0, 0},
 		"a large length":    append([]byte{0x10, 0x01}, make([]byte, 5000)...),
-		"no object":         frame("[]"),
-		"nothing":           frame("{}"),
-		"two messages":      frame(`{"alive":{},"queued":{"position":1,"ttl":5000000000}}`),
-		"position 0":        frame(`{"queued":{"position":0,"ttl":5000000000}}`),
-		"no ttl":            frame(`{"queued":{"position":1}}`),
-		"a long ttl":        frame(`{"granted":{"id":"a","duration":1,"ttl":61000000000}}`),
-		"no id":             frame(`{"granted":{"duration":1,"ttl":5000000000}}`),
-		"no duration":       frame(`{"granted":{"id":"a","ttl":5000000000}}`),
-		"a control":         frame(`{"ask":{"version":1,"site":"a\u001b[2J"}}`),
-		"a long name":       frame(`{"ask":{"version":1,"agent":"` + strings.Repeat("a", maxName+1) + `"}}`),
-		"a negative rate":   frame(`{"ask":{"version":1,"rate":-1}}`),
-		"negative bytes":    frame(`{"ask":{"version":1,"bytes":-1}}`),
-		"negative duration": frame(`{"ask":{"version":1,"duration":-1}}`),
+		"no object":         framed("[]"),
+		"nothing":           framed("{}"),
+		"two messages":      framed(`{"alive":{},"queued":{"position":1,"ttl":5000000000}}`),
+		"position 0":        framed(`{"queued":{"position":0,"ttl":5000000000}}`),
+		"no ttl":            framed(`{"queued":{"position":1}}`),
+		"a long ttl":        framed(`{"granted":{"id":"a","duration":1,"ttl":61000000000}}`),
+		"no id":             framed(`{"granted":{"duration":1,"ttl":5000000000}}`),
+		"no duration":       framed(`{"granted":{"id":"a","ttl":5000000000}}`),
+		"a control":         framed(`{"ask":{"version":1,"site":"a\u001b[2J"}}`),
+		"a long name":       framed(`{"ask":{"version":1,"agent":"` + strings.Repeat("a", maxName+1) + `"}}`),
+		"a negative rate":   framed(`{"ask":{"version":1,"rate":-1}}`),
+		"negative bytes":    framed(`{"ask":{"version":1,"bytes":-1}}`),
+		"negative duration": framed(`{"ask":{"version":1,"duration":-1}}`),
 	} {
 		if _, err := readMessage(bytes.NewReader(b)); !errors.Is(err, errFrame) {
 			t.Errorf("%s: %v, want it to be no message", name, err)
@@ -92,7 +92,7 @@ func FuzzMessage(f *testing.F) {
 		`{"queued":{"position":1,"ttl":5000000000}}`, `{"granted":{"id":"x","duration":1000000000,"ttl":5000000000}}`,
 		`{"refused":{"outcome":"busy","text":"x"}}`, `{"ended":{"outcome":"timeout","text":"x"}}`, `{"alive":{}}`,
 	} {
-		f.Add(frame(seed))
+		f.Add(framed(seed))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := readMessage(bytes.NewReader(b))

@@ -254,7 +254,7 @@ func TestLimitsOfTheFarEnd(t *testing.T) {
 // than a few bytes.
 func TestStrangers(t *testing.T) {
 	frame := func(m message) string {
-		b, err := frameOf(m)
+		b, err := frames.Append(nil, m)
 		if err != nil {
 			t.Fatal(err)
 		}

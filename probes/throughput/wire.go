@@ -1,13 +1,12 @@
 package throughput
 
 import (
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"time"
 
+	"github.com/nrprobe/nrprobe/probes/frame"
 	"github.com/nrprobe/nrprobe/probes/load"
 )
 
@@ -90,36 +89,12 @@ type report struct {
 
 var errFrame = errors.New("not a message of the throughput protocol")
 
-// readMessage reads one frame. It reads no byte beyond it.
-func readMessage(r io.Reader) (message, error) {
-	var head [2]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return message{}, err
-	}
-	n := int(binary.BigEndian.Uint16(head[:]))
-	if n == 0 || n > maxFrame {
-		return message{}, fmt.Errorf("%w: a length of %d is not from 1 to %d", errFrame, n, maxFrame)
-	}
-	text := make([]byte, n)
-	if _, err := io.ReadFull(r, text); err != nil {
-		return message{}, fmt.Errorf("reading a message of %d bytes: %w", n, err)
-	}
-	return parseMessage(text)
-}
+var frames = frame.Format{Limit: maxFrame, Foreign: errFrame}
 
-func parseMessage(text []byte) (message, error) {
-	var m message
-	if err := json.Unmarshal(text, &m); err != nil {
-		return message{}, fmt.Errorf("%w: %w", errFrame, err)
-	}
-	set := 0
-	for _, is := range []bool{m.Open != nil, m.Accepted != nil, m.Refused != nil, m.Data != nil, m.Start != nil, m.Report != nil, m.Alive != nil, m.Stop != nil} {
-		if is {
-			set++
-		}
-	}
-	if set != 1 {
-		return message{}, fmt.Errorf("%w: %d messages in one frame, want one", errFrame, set)
+// readMessage reads one frame. It reads no byte beyond it.
+func readMessage(r io.Reader) (m message, err error) {
+	if err := frames.Read(r, &m); err != nil {
+		return message{}, err
 	}
 	return m, m.check()
 }
@@ -150,19 +125,10 @@ const (
 
 // writeMessage writes one frame with a single Write.
 func writeMessage(w io.Writer, m message) error {
-	frame, err := frameOf(m)
+	b, err := frames.Append(nil, m)
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(frame)
+	_, err = w.Write(b)
 	return err
-}
-
-// frameOf is a message as it goes over the wire: its length and its JSON.
-func frameOf(m message) ([]byte, error) {
-	text, err := json.Marshal(m)
-	if err != nil || len(text) > maxFrame {
-		return nil, fmt.Errorf("encoding a message of %d bytes: %w", len(text), errors.Join(err, errFrame))
-	}
-	return append(binary.BigEndian.AppendUint16(nil, uint16(len(text))), text...), nil
 }
