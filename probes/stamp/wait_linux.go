@@ -21,7 +21,9 @@ type alarmWaiter struct {
 	alarm *os.File // a timerfd
 	fd    int
 	zero  int64 // the kernel's monotonic clock at session time 0, nanoseconds
-	spin  time.Duration
+
+	longest time.Duration // bound of spin
+	spin    time.Duration // how long before a moment the kernel is to wake us
 
 	waits, tardy int  // of the present hundred, or since it is urgent
 	urgent       bool // the goroutine has a thread of its own, which the kernel runs before all others
@@ -37,16 +39,27 @@ func newHostWaiter(clock *sessionClock, interval time.Duration, log *slog.Logger
 		log.Debug("packets are sent on time as well as Go's timers can", "reason", os.NewSyscallError("timerfd_create", err).Error())
 		return long
 	}
+	longest := min(longestSpin, interval/50)
 	return &alarmWaiter{
 		clock: clock, long: long, alarm: os.NewFile(uintptr(fd), "timerfd"), fd: fd, zero: monotonicZero(clock),
-		spin:    min(longestSpin, interval/50),
-		refused: interval > blind,
+		longest: longest, spin: longest, refused: interval > blind,
 	}
 }
 
-// longestSpin is how long before a moment the kernel is to wake us: as long as that mostly takes where a processor has to be
-// woken first. What is left of it goes by in a loop; at most a fiftieth of a processor is spent so.
+// longestSpin is as long as it mostly takes to be woken where a processor has to be woken first. At most a fiftieth of a
+// processor is spent in the loop that waits for the rest of it.
 const longestSpin = 150 * time.Microsecond
+
+// aim takes in how late the kernel has woken us. It makes the lead so long that this is early enough 19 times out of 20: on
+// a busy processor, which need not be woken itself, a short one does, and the loop costs next to nothing.
+func (w *alarmWaiter) aim(late time.Duration) {
+	const step = time.Microsecond
+	if late > w.spin {
+		w.spin = min(w.spin+19*step, w.longest)
+	} else {
+		w.spin = max(w.spin-step, 0)
+	}
+}
 
 // The goroutine that sends gets an urgent thread when as many of a hundred waits as tooOften end later than tooLate, and keeps
 // it for so many waits. On a calm host it does better without: a thread of its own sleeps while another one waits for the
@@ -136,12 +149,16 @@ func (w *alarmWaiter) until(ctx context.Context, at time.Duration) bool {
 	if w.urgent {
 		wait = w.sleep
 	}
-	for w.clock.now() < wake {
+	waited := false
+	for ; w.clock.now() < wake; waited = true {
 		if wait(wake) != nil {
 			return w.long.until(ctx, at)
 		}
 	}
 	now := w.clock.now()
+	if waited {
+		w.aim(now - wake)
+	}
 	for now < at {
 		now = w.clock.now()
 	}
