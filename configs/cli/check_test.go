@@ -96,6 +96,10 @@ func TestCheckOfATargetThatDoesNotAnswerKeepsItsReport(t *testing.T) {
 	folder := t.TempDir()
 	junit, markdown := filepath.Join(folder, "junit.xml"), filepath.Join(folder, "summary.md")
 	budgets := file(t, "b.yaml", "max_duration: 20s\nbudgets: [{name: far, metric: connect, statistic: p95, bound: 20ms, of: received, probe: {kind: tcp, count: 1}}]")
+	packets := file(t, "packets.yaml", "max_duration: 20s\nbudgets: [{metric: rtt, statistic: p95, bound: 20ms, probe: {kind: stamp, count: 10, interval: 1ms}}]")
+	if stdout, stderr, code := run(t, "check", "-c", packets, "--target", closedPort(t)); code != 4 || !strings.Contains(stdout, "does not answer the probe stamp") {
+		t.Errorf("stamp: exit code %d, want 4\n%s%s", code, stdout, stderr)
+	}
 	stdout, stderr, code := run(t, "check", "-c", budgets, "--target", closedPort(t), "--json", "--junit", junit, "--markdown", markdown)
 	var report struct {
 		Outcome, Error string

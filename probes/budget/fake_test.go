@@ -27,7 +27,7 @@ func (c *echoConfig) Timeout() time.Duration {
 // fakeLink says what a packet to a target meets.
 type fakeLink func(target string, at time.Duration, r *rand.Rand) (rtt time.Duration, lost bool)
 
-// kinds has one kind, "stamp", that measures a fake link in the time of its bubble, and "tcp", that measures none of it.
+// kinds has one kind, "stamp", that measures a fake link in the time of its bubble, "tcp", that is refused, and "throughput", that gets no turn.
 func kinds(link fakeLink) catalog.Catalog[probes.Kind] {
 	began := time.Now()
 	stamp := probes.Define(probes.Kind{Name: "stamp", Port: 8620, Metrics: []*probes.Metric{probes.RTT, probes.PacketsSent, probes.PacketsReceived, probes.PacketsLost}},
@@ -44,7 +44,14 @@ func kinds(link fakeLink) catalog.Catalog[probes.Kind] {
 				return probes.Fail(probes.Refused, "connection refused")
 			}), nil
 		})
-	return catalog.New("probe kind", stamp, connect)
+	waits := probes.Define(probes.Kind{Name: "throughput", Port: 8620, Metrics: []*probes.Metric{probes.Goodput}},
+		func() echoConfig { return echoConfig{Count: 1, Interval: 10 * time.Millisecond} },
+		func(echoConfig, probes.Env, probes.Target) (probes.Probe, error) {
+			return probes.ProbeFunc(func(context.Context, *probes.Recorder) error {
+				return probes.Fail(probes.Busy, "another load test has the lease")
+			}), nil
+		})
+	return catalog.New("probe kind", stamp, connect, waits)
 }
 
 // echo sends a run of packets.
@@ -54,6 +61,7 @@ func echo(ctx context.Context, r *probes.Recorder, c echoConfig, packet func() (
 	for range c.Count {
 		rtt, lost := packet()
 		r.Add(probes.PacketsSent, probes.Both, 1)
+		r.Observe(probes.ScheduleError, probes.Both, 0) // the instrument's own, which says nothing about the far end
 		if lost {
 			r.Add(probes.PacketsLost, probes.Both, 1)
 		} else {

@@ -85,7 +85,7 @@ b.yaml:3: budgets[0].probe.intervall: unknown key (did you mean "interval"?)
 b.yaml:3: budgets[0].bound: "20parsec" is not a duration: write it like 10ms, 30s, 1h or 7d
 b.yaml:4: budgets[1].metrik: unknown key (did you mean "metric"?)
 b.yaml:5: budgets[2].survival: "soon" is not a duration: write it like 10ms, 30s, 1h or 7d
-b.yaml:5: budgets[2].probe.kind: unknown probe kind "stomp" (did you mean "stamp"?): one of stamp, tcp
+b.yaml:5: budgets[2].probe.kind: unknown probe kind "stomp" (did you mean "stamp"?): one of stamp, tcp, throughput
 b.yaml:5: budgets[2].bound: contradicts the profile 5qi-80, which says it itself: keep one
 b.yaml:5: budgets[2].floor: contradicts the profile 5qi-80, which says it itself: keep one
 b.yaml:6: budgets[3]: want keys with values here, not the value "7"`

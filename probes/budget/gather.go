@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -16,21 +17,21 @@ func (c *Criterion) Gather(pieces []Piece) *Evidence {
 	g := &gathering{c: c, e: &Evidence{Flags: map[string]int{}}, name: c.Metric.HistName(c.Direction)}
 	for i := range pieces {
 		p := &pieces[i]
-		if !c.selects(p.Result) || !g.concerns(p) {
+		if !c.selects(p.Result) {
+			continue
+		}
+		if !g.concerns(p) {
+			g.why = cmpOr(p.Result.Error, g.why)
 			continue
 		}
 		if p.Result.Quality.Doubtful() {
-			g.e.Doubtful++
-			for _, flag := range p.Result.Quality.Names() {
-				if q, err := probes.ParseQuality(flag); err == nil && q.Doubtful() {
-					g.e.Flags[flag]++
-				}
-			}
+			g.leaveOut(p.Result.Quality)
 			continue
 		}
-		g.e.Results++
 		g.pieces = append(g.pieces, p)
 	}
+	g.leaveOutBlind()
+	g.e.Results = len(g.pieces)
 	g.finish()
 	return g.e
 }
@@ -41,6 +42,47 @@ type gathering struct {
 	e      *Evidence
 	name   string
 	pieces []*Piece
+	why    string // the last run without a value had none
+}
+
+// leaveOut counts a piece that is not used, with the flags that are the reason.
+func (g *gathering) leaveOut(flags probes.Quality) {
+	g.e.Doubtful++
+	for _, flag := range flags.Names() {
+		if q, err := probes.ParseQuality(flag); err == nil && q.Doubtful() {
+			g.e.Flags[flag]++
+		}
+	}
+}
+
+// leaveOutBlind takes out pieces that say nothing of the tail, those that skipped most first: while an instrument that is stuck
+// sends nothing, it sees nothing. Of all packets, no more may be missing than half of those that the quantile lets be bad.
+func (g *gathering) leaveOutBlind() {
+	tail := (1 - g.c.q()) / 2
+	if g.c.Statistic.Form != Quantile && g.c.Statistic.Form != Reliability || g.c.LargerIsBetter {
+		return
+	}
+	skipped := func(p *Piece) float64 { return p.Result.Values[probes.PacketsSkipped.ValueName(probes.Both, "")] }
+	sent := func(p *Piece) float64 { return p.Result.Values[probes.PacketsSent.ValueName(probes.Both, "")] }
+	missing, planned := 0.0, 0.0
+	for _, p := range g.pieces {
+		missing += skipped(p)
+		planned += skipped(p) + sent(p)
+	}
+	if missing <= tail*planned {
+		return
+	}
+	out := map[*Piece]bool{}
+	for _, p := range slices.SortedStableFunc(slices.Values(g.pieces), func(a, b *Piece) int { return cmp.Compare(skipped(b), skipped(a)) }) {
+		if missing <= tail*planned {
+			break
+		}
+		missing -= skipped(p)
+		planned -= skipped(p) + sent(p)
+		out[p] = true
+		g.leaveOut(probes.ScheduleLate)
+	}
+	g.pieces = slices.DeleteFunc(g.pieces, func(p *Piece) bool { return out[p] })
 }
 
 // concerns says whether a piece holds anything of the criterion, or should have and failed.
@@ -97,6 +139,9 @@ func (g *gathering) of() *probes.Metric {
 func (g *gathering) finish() {
 	if len(g.pieces) == 0 {
 		g.e.Gap = "no results with " + g.name
+		if g.why != "" {
+			g.e.Gap += ": " + g.why
+		}
 		if g.e.Doubtful > 0 {
 			g.e.Gap = "every result is doubtful"
 		}
@@ -286,90 +331,4 @@ func (g *gathering) shares() {
 		return
 	}
 	g.e.Record = counts
-}
-
-// availability cuts the time into cells of a second or one survival time, and counts the time in each in which the last
-// good packet was longer ago than the survival time.
-func (g *gathering) availability() {
-	var counts stats.Counts
-	for _, p := range g.pieces {
-		switch t := p.Tracks[g.name]; {
-		case t != nil && len(t.At) > 0:
-			counts = append(counts, g.downtime(t)...)
-		case t != nil && p.Result.Elapsed > 0:
-			counts = append(counts, g.downtimeOf(p.Result, t))
-		case failedRun(p.Result) && p.Result.Elapsed > 0:
-			of := float64(p.Result.Elapsed) / float64(g.c.Survival)
-			counts = append(counts, stats.Count{Over: of, Of: of})
-		default:
-			g.e.Gap = "availability needs single packets in order: measure now, or give a CSV file with a time column"
-			return
-		}
-		if len(g.e.When) < len(counts) {
-			g.e.When = append(g.e.When, p.Result.Start)
-		}
-	}
-	g.e.Record = counts
-	g.e.Coarse = true
-}
-
-// downtimeOf is the time without service in one run whose values are in order but have no times: rows of packets beyond the
-// limit, at the run's mean spacing, and the interruptions that the probe took down.
-func (g *gathering) downtimeOf(r *probes.Result, t *Track) stats.Count {
-	sent := max(r.Values[probes.PacketsSent.ValueName(probes.Both, "")], float64(len(t.Values)), 1)
-	spacing := r.Elapsed.Seconds() / sent
-	survival := g.c.Survival.Seconds()
-	down, row := 0.0, 0.0
-	for _, v := range append(slices.Clone(t.Values), 0) {
-		if v > g.c.Limit {
-			row += spacing
-			continue
-		}
-		down += max(0, row-survival)
-		row = 0
-	}
-	longest := r.Values[probes.Interruption.ValueName(probes.Both, "")]
-	interrupted := 0.0
-	for _, e := range r.Events {
-		if e.Type == probes.InterruptionEvent {
-			interrupted += max(0, e.Duration.Seconds()-survival)
-			longest = 0
-		}
-	}
-	down += interrupted + max(0, longest-survival)
-	of := r.Elapsed.Seconds() / survival
-	return stats.Count{Over: min(down/survival, of), Of: of}
-}
-
-func (g *gathering) downtime(t *Track) stats.Counts {
-	survival := g.c.Survival
-	start, end := t.At[0], t.At[len(t.At)-1]
-	cell := max(time.Second, survival, end.Sub(start)/maxCells)
-	cells := int(end.Sub(start)/cell) + 1
-	counts := make(stats.Counts, cells)
-	for i := range counts {
-		length := min(cell, end.Sub(start.Add(time.Duration(i)*cell)))
-		counts[i].Of = float64(length) / float64(survival)
-		g.e.When = append(g.e.When, start.Add(time.Duration(i)*cell))
-	}
-	down := func(from, to time.Time) {
-		for from.Before(to) {
-			i := int(from.Sub(start) / cell)
-			until := start.Add(time.Duration(i+1) * cell)
-			if to.Before(until) {
-				until = to
-			}
-			counts[min(i, cells-1)].Over += float64(until.Sub(from)) / float64(survival)
-			from = until
-		}
-	}
-	good := start
-	for i, at := range t.At {
-		if t.Values[i] <= g.c.Limit {
-			down(good.Add(survival), at)
-			good = at
-		}
-	}
-	down(good.Add(survival), end)
-	return counts
 }

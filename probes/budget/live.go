@@ -137,21 +137,35 @@ func (l *Live) run(ctx context.Context, s *station) {
 		if ctx.Err() != nil && len(r.Hists) == 0 {
 			return // time was up before anything came: that says nothing about the link
 		}
-		if s.failures++; r.Outcome == probes.OK || len(r.Hists) > 0 {
+		if s.failures++; answered(r) {
 			s.failures = 0
 		}
 		s.pieces = append(s.pieces, Piece{Result: r, Tracks: tracks})
 	})
 }
 
-// bytes is how much a Result sent and received, about.
-func (s *station) bytes(r *probes.Result) float64 {
-	packets := r.Values[probes.PacketsSent.ValueName(probes.Both, "")] + r.Values[probes.PacketsReceived.ValueName(probes.Both, "")]
-	total := packets * float64(s.packet)
+// answered says whether anything came back. Histograms do not tell: some are of the instrument itself.
+func answered(r *probes.Result) bool {
+	return r.Outcome == probes.OK || r.Values[probes.PacketsReceived.ValueName(probes.Both, "")] > 0 || transferred(r) > 0
+}
+
+func transferred(r *probes.Result) (total float64) {
 	for _, d := range probes.Directions() {
 		total += r.Values[probes.Transferred.ValueName(d, "")]
 	}
 	return total
+}
+
+// away says whether a run failed because the target is not there or not to be had: one that is busy is there, and a user who
+// interrupts says nothing about it.
+func away(r *probes.Result) bool {
+	return !slices.Contains([]probes.Outcome{probes.Busy, probes.OverPlan, probes.Canceled}, r.Outcome)
+}
+
+// bytes is how much a Result sent and received, about.
+func (s *station) bytes(r *probes.Result) float64 {
+	packets := r.Values[probes.PacketsSent.ValueName(probes.Both, "")] + r.Values[probes.PacketsReceived.ValueName(probes.Both, "")]
+	return packets*float64(s.packet) + transferred(r)
 }
 
 // measurement is a check of a plan that measures as it goes.
@@ -216,7 +230,7 @@ func (m *measurement) round(ctx context.Context, round int) error {
 		if s.last != nil {
 			m.bytes += s.bytes(s.last)
 		}
-		if s.failures >= unreachableAfter && len(s.pieces) == s.failures && s.last.Outcome != probes.Canceled {
+		if s.failures >= unreachableAfter && len(s.pieces) == s.failures && away(s.last) {
 			return probes.Fail(s.last.Outcome, "%s does not answer the probe %s: %s", s.target, s.spec.Kind.Name, s.last.Error)
 		}
 		m.progress(s)

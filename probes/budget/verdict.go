@@ -182,9 +182,17 @@ func (t *Trial) finding(b *strings.Builder, v *Verdict) {
 			how = fmt.Sprintf("%.3g times", v.Estimate/limit)
 		}
 	}
-	fmt.Fprintf(b, "%s is %s, %s the %s %s", what, c.format(v.Estimate), how, c.format(limit), asked)
+	estimate := c.format(v.Estimate)
+	if math.IsInf(v.Estimate, 1) {
+		estimate += ", as more than " + formatShare(1-c.q()) + " were lost"
+	}
+	fmt.Fprintf(b, "%s is %s, %s the %s %s", what, estimate, how, c.format(limit), asked)
 	if c.Statistic.Form == Extreme {
 		b.WriteString(" (of what was measured, which says nothing certain about the link)")
+		return
+	}
+	if math.IsInf(nearest, 1) {
+		fmt.Fprintf(b, " (%s sure of that)", formatShare(c.Confidence))
 		return
 	}
 	fmt.Fprintf(b, " (%s sure that it is %s %s)", formatShare(c.Confidence), words[v.Outcome], c.format(nearest))
