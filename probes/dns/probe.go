@@ -24,13 +24,10 @@ type probe struct {
 // run is the queries of one run, made one after the other.
 type run struct {
 	*probe
-	r      *probes.Recorder
-	server *client.Server
-	kept   *connection // nil while none is open for the next query
-
-	sent, received int
-	wrong          error // the first answer that was not the one expected
-	last           error // why the last query that failed had no answer
+	r       *probes.Recorder
+	server  *client.Server
+	kept    *connection // nil while none is open for the next query
+	queries *client.Attempts
 }
 
 // Measure implements probes.Probe.
@@ -38,55 +35,28 @@ type run struct {
 // Measure returns.
 func (p *probe) Measure(ctx context.Context, r *probes.Recorder) error {
 	r.Flag(probes.UserStamps)
-	for _, m := range []*probes.Metric{probes.PacketsSent, probes.PacketsReceived, probes.PacketsLost} {
-		r.Add(m, probes.Both, 0)
+	m := &run{
+		probe: p, r: r, server: &client.Server{Env: p.env, Target: p.target, Recorder: r},
+		queries: &client.Attempts{Recorder: r, Count: p.config.Count, Interval: p.config.Interval},
 	}
-	m := &run{probe: p, r: r, server: &client.Server{Env: p.env, Target: p.target, Recorder: r}}
 	defer m.drop()
-	start := time.Now()
-	for i := range p.config.Count {
-		if err := client.WaitUntil(ctx, start.Add(time.Duration(i)*p.config.Interval)); err != nil {
-			return err
-		}
-		if err := m.attempt(ctx); err != nil {
-			return err
-		}
-	}
-	switch {
-	case m.wrong != nil:
-		return m.wrong
-	case m.received == 0:
-		return m.last
-	default:
-		return nil
-	}
+	return m.queries.Run(ctx, m.attempt)
 }
 
-// attempt makes one query and takes down what became of it. The error is that the run ended meanwhile: such a query says
-// nothing of the server and is not counted.
+// attempt makes one query and holds its answer against what was expected. An answer that makes no sense is both lost and
+// wrong.
 func (m *run) attempt(ctx context.Context) error {
 	limited, cancel := context.WithTimeoutCause(ctx, m.config.QueryTime,
 		probes.Fail(probes.Timeout, "%s: no answer over %s within %v", m.target.Address(), m.config.Transport, m.config.QueryTime))
 	defer cancel()
 	answer, err := m.ask(limited)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	m.sent++
-	m.r.Add(probes.PacketsSent, probes.Both, 1)
-	if err != nil {
-		m.last = err
-		m.r.Add(probes.PacketsLost, probes.Both, 1)
-		if m.wrong == nil && probes.Classify(err) == probes.Invalid {
-			m.wrong = err
-		}
-	} else {
-		m.received++
-		m.r.Add(probes.PacketsReceived, probes.Both, 1)
+	switch {
+	case err == nil:
 		m.judge(answer)
+	case probes.Classify(err) == probes.Invalid:
+		m.queries.Wrong(err)
 	}
-	m.r.Set(probes.LossRatio, probes.Both, float64(m.sent-m.received)/float64(m.sent))
-	return nil
+	return err
 }
 
 // ask makes one query, on the kept connection or on a new one.
@@ -130,7 +100,7 @@ func (m *run) judge(a response) {
 	case m.config.Expect == expectAny:
 		want, ok = "a record of the type", a.code == dnsmessage.RCodeSuccess && a.records > 0
 	}
-	if !ok && m.wrong == nil {
-		m.wrong = probes.Fail(probes.Invalid, "%s answered the query for %s %s with %v, want %s", m.target.Address(), m.question.name, m.config.Type, a, want)
+	if !ok {
+		m.queries.Wrong(probes.Fail(probes.Invalid, "%s answered the query for %s %s with %v, want %s", m.target.Address(), m.question.name, m.config.Type, a, want))
 	}
 }

@@ -10,6 +10,7 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/client"
 )
 
 // tally is what became of the datagrams of one run. The first eight bytes of each are its number, big endian.
@@ -184,11 +185,5 @@ func (t *tally) arrived(payload []byte, now time.Time) {
 func (t *tally) account() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	sent := len(t.sent)
-	t.r.Add(probes.PacketsSent, probes.Both, float64(sent))
-	t.r.Add(probes.PacketsReceived, probes.Both, float64(t.count))
-	t.r.Add(probes.PacketsLost, probes.Both, float64(sent-t.count))
-	if sent > 0 {
-		t.r.Set(probes.LossRatio, probes.Both, float64(sent-t.count)/float64(sent))
-	}
+	client.Account(t.r, len(t.sent), t.count)
 }

@@ -45,7 +45,7 @@ func (p *probe) echoes(ctx context.Context, r *probes.Recorder, c net.Conn) erro
 		_ = c.SetWriteDeadline(time.Unix(1, 0)) // a write that waits for the peer must not outlive the run
 	}
 	wg.Wait()
-	account(r, len(e.sent), e.received)
+	client.Account(r, len(e.sent), e.received)
 	observeKernel(r, c)
 	return e.verdict(ctx, err, sendErr)
 }

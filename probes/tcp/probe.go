@@ -19,9 +19,7 @@ type probe struct {
 // Measure implements probes.Probe.
 func (p *probe) Measure(ctx context.Context, r *probes.Recorder) error {
 	r.Flag(probes.UserStamps)
-	for _, m := range []*probes.Metric{probes.PacketsSent, probes.PacketsReceived, probes.PacketsLost} {
-		r.Add(m, probes.Both, 0)
-	}
+	client.Account(r, 0, 0)
 	to, err := client.Resolve(ctx, p.env.Net, r, p.target)
 	if err != nil {
 		return err
@@ -63,43 +61,14 @@ func (p *probe) connect(ctx context.Context, r *probes.Recorder, address string)
 // connects measures connect times alone. A connection that is not established is an attempt that was lost; the run fails
 // when none was.
 func (p *probe) connects(ctx context.Context, r *probes.Recorder, address string) error {
-	var sent, received int
-	var last error
-	start := time.Now()
-	for i := range p.config.Count {
-		if err := client.WaitUntil(ctx, start.Add(time.Duration(i)*p.config.Interval)); err != nil {
-			account(r, sent, received)
-			return err
-		}
+	attempts := client.Attempts{Recorder: r, Count: p.config.Count, Interval: p.config.Interval}
+	return attempts.Run(ctx, func(ctx context.Context) error {
 		c, err := p.connect(ctx, r, address)
-		if err != nil && ctx.Err() != nil {
-			account(r, sent, received) // an attempt that was cut short says nothing
+		if err != nil {
 			return err
 		}
-		sent++
-		if err != nil {
-			last = err
-			continue
-		}
-		received++
 		observeKernel(r, c)
-		if err := c.Close(); err != nil {
-			last = fmt.Errorf("closing the connection to %s: %w", address, err)
-		}
-	}
-	account(r, sent, received)
-	if received == 0 {
-		return last
-	}
-	return nil
-}
-
-// account takes down what became of the attempts that were made.
-func account(r *probes.Recorder, sent, received int) {
-	r.Add(probes.PacketsSent, probes.Both, float64(sent))
-	r.Add(probes.PacketsReceived, probes.Both, float64(received))
-	r.Add(probes.PacketsLost, probes.Both, float64(sent-received))
-	if sent > 0 {
-		r.Set(probes.LossRatio, probes.Both, float64(sent-received)/float64(sent))
-	}
+		_ = c.Close() // it has told all that it was made for
+		return nil
+	})
 }
