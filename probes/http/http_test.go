@@ -1,6 +1,7 @@
 package http
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -104,62 +105,20 @@ type setting struct {
 
 func (s setting) measure(t *testing.T) *probes.Result {
 	t.Helper()
-	n := netsim.New(1)
-	defer n.Close()
-	edge, far := n.Host("edge", "192.0.2.2"), n.Host("far.example", "192.0.2.1")
-	n.Name("other.example", "192.0.2.1")
-	if s.link == nil {
-		s.link = netsim.State{Delay: 10 * time.Millisecond}
-	}
-	n.Connect(edge, far, s.link, s.link)
+	b := probetest.NewBench(t, s.link, s.link)
+	b.Net.Name("other.example", probetest.FarAddress4)
 	if s.serve == nil {
 		s.serve = serve
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := s.serve(ctx, far); err != nil {
-			t.Error(err)
-		}
-	})
-	synctest.Wait()
+	b.Serve(s.serve)
+	if s.tls != nil {
+		b.Env.TLS = s.tls
+	}
 	config := defaults()
 	if s.change != nil {
 		s.change(&config)
 	}
-	env := probetest.Env(t, edge)
-	if s.tls != nil {
-		env.TLS = s.tls
-	}
-	if s.target == "" {
-		s.target = "far.example"
-	}
-	target, err := probes.ParseTarget(s.target, portHTTPS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	probe, err := Kind().Build(&config, env, target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var result *probes.Result
-	(&probes.Runner{Agent: "a", Boot: "b"}).Run(t.Context(), probes.Job{Kind: "http", Name: "p", Target: "far", Probe: probe, Timeout: config.Timeout()},
-		func(r *probes.Result) { result = r })
-	if open := edge.Sockets(); open != 0 {
-		t.Errorf("%d sockets were left open", open)
-	}
-	cancel()
-	wg.Wait()
-	return result
-}
-
-func expect(t *testing.T, r *probes.Result, want map[string]float64) {
-	t.Helper()
-	for name, value := range want {
-		if got, ok := r.Values[name]; !ok || got != value {
-			t.Errorf("%s = %v (%v), want %v", name, got, ok, value)
-		}
-	}
+	return b.Measure(t.Context(), Kind(), &config, cmp.Or(s.target, probetest.FarName))
 }
 
 func TestPhases(t *testing.T) {
@@ -178,8 +137,8 @@ func TestPhases(t *testing.T) {
 				if r.Outcome != probes.OK || r.Error != "" {
 					t.Errorf("%s: %s", r.Outcome, r.Error)
 				}
-				expect(t, r, test.values)
-				expect(t, r, map[string]float64{"resolve_seconds": 0, "packets_sent": 5, "packets_received": 5, "packets_lost": 0, "loss_ratio": 0})
+				probetest.Expect(t, r, test.values)
+				probetest.Expect(t, r, map[string]float64{"resolve_seconds": 0, "packets_sent": 5, "packets_received": 5, "packets_lost": 0, "loss_ratio": 0})
 				if r.Info["protocol"] != test.protocol || r.Info["status"] != "200" || r.Info["url"] != test.scheme+"://far.example"+test.path {
 					t.Errorf("info: %v", r.Info)
 				}
@@ -206,7 +165,7 @@ func TestKeptConnection(t *testing.T) {
 				if r.Hists["ttfb"].Count() != 5 {
 					t.Errorf("%v first bytes", r.Hists["ttfb"].Count())
 				}
-				expect(t, r, map[string]float64{"ttfb_max_seconds": 0.02, "packets_received": 5, "transferred_down_bytes": 25})
+				probetest.Expect(t, r, map[string]float64{"ttfb_max_seconds": 0.02, "packets_received": 5, "transferred_down_bytes": 25})
 				if want := 4*time.Second + 20*time.Millisecond; r.Elapsed < want || r.Elapsed > want+40*time.Millisecond {
 					t.Errorf("took %v", r.Elapsed)
 				}
@@ -229,7 +188,7 @@ func TestBodyIsCut(t *testing.T) {
 				if r.Outcome != probes.OK || r.Info["body_cut"] != test.cut || r.Hists["handshake"].Count() != test.handshakes {
 					t.Errorf("%s: %s, info %v, %v handshakes", r.Outcome, r.Error, r.Info, r.Hists["handshake"].Count())
 				}
-				expect(t, r, map[string]float64{"transferred_down_bytes": float64(5 * size)})
+				probetest.Expect(t, r, map[string]float64{"transferred_down_bytes": float64(5 * size)})
 			})
 		})
 	}
@@ -346,7 +305,7 @@ func TestFailures(t *testing.T) {
 				if r.Outcome != test.outcome || !strings.Contains(r.Error, test.text) || (r.Error == "") != (test.text == "") {
 					t.Errorf("%s: %q, want %s: %q", r.Outcome, r.Error, test.outcome, test.text)
 				}
-				expect(t, r, test.values)
+				probetest.Expect(t, r, test.values)
 			})
 		})
 	}
@@ -359,7 +318,7 @@ func TestSomeRequestsLost(t *testing.T) {
 		if r.Outcome != probes.OK {
 			t.Errorf("%s: %s", r.Outcome, r.Error)
 		}
-		expect(t, r, map[string]float64{"packets_sent": 5, "packets_received": 3, "packets_lost": 2, "loss_ratio": 0.4, "ttfb_max_seconds": 0.02})
+		probetest.Expect(t, r, map[string]float64{"packets_sent": 5, "packets_received": 3, "packets_lost": 2, "loss_ratio": 0.4, "ttfb_max_seconds": 0.02})
 	})
 }
 

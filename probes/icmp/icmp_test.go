@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -113,12 +113,16 @@ func held(number int, by time.Duration) func(int, []byte, func([]byte)) {
 	}
 }
 
-func TestContract(t *testing.T) {
-	kind := probes.Define(Kind(), defaults, func(c Config, env probes.Env, target probes.Target) (probes.Probe, error) {
-		env.Net = emulated{Network: env.Net}
+// kind measures on a network that it gives sockets of ICMP.
+func kind(refuse func(int) error) probes.Kind {
+	return probes.Define(Kind(), defaults, func(c Config, env probes.Env, target probes.Target) (probes.Probe, error) {
+		env.Net = emulated{Network: env.Net, refuse: refuse}
 		return build(c, env, target)
 	})
-	probetest.Suite{Kind: kind, Serve: answers(atOnce)}.Run(t)
+}
+
+func TestContract(t *testing.T) {
+	probetest.Suite{Kind: kind(nil), Serve: answers(atOnce)}.Run(t)
 }
 
 // setting is one measurement in a bubble, across a link of 10 ms each way.
@@ -132,45 +136,20 @@ type setting struct {
 
 func (s setting) measure(t *testing.T) *probes.Result {
 	t.Helper()
-	n := netsim.New(1)
-	defer n.Close()
-	edge, far := n.Host("edge", "192.0.2.2", "2001:db8::2"), n.Host("far.example", "192.0.2.1", "2001:db8::1")
-	if s.up == nil {
-		s.up = netsim.State{Delay: 10 * time.Millisecond}
-	}
-	n.Connect(edge, far, s.up, netsim.State{Delay: 10 * time.Millisecond})
+	b := probetest.NewBench(t, s.up, nil)
 	if s.answer == nil {
 		s.answer = atOnce
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := answers(s.answer)(ctx, far); err != nil {
-			t.Error(err)
-		}
-	})
-	synctest.Wait()
+	b.Serve(answers(s.answer))
 	config := defaults()
 	if s.change != nil {
 		s.change(&config)
 	}
-	host := "far.example"
+	host := probetest.FarName
 	if s.v6 {
-		host = "2001:db8::1"
+		host = probetest.FarAddress6
 	}
-	probe, err := build(config, probetest.Env(t, emulated{edge, s.refuse}), probes.Target{Host: host, Text: host})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var result *probes.Result
-	(&probes.Runner{Agent: "a", Boot: "b"}).Run(t.Context(), probes.Job{Kind: "icmp", Name: "p", Target: "far", Probe: probe, Timeout: config.Timeout()},
-		func(r *probes.Result) { result = r })
-	if open := edge.Sockets(); open != 0 {
-		t.Errorf("%d sockets were left open", open)
-	}
-	cancel()
-	wg.Wait()
-	return result
+	return b.Measure(t.Context(), kind(s.refuse), &config, host)
 }
 
 func TestFigures(t *testing.T) {
@@ -251,14 +230,9 @@ func TestFigures(t *testing.T) {
 				if r.Outcome != probes.OK || r.Error != "" || r.Elapsed != test.took {
 					t.Errorf("%s: %s, took %v, want %v", r.Outcome, r.Error, r.Elapsed, test.took)
 				}
-				for metric, want := range good {
-					if other, ok := test.values[metric]; ok {
-						want = other
-					}
-					if got, ok := r.Values[metric]; !ok || got != want {
-						t.Errorf("%s = %v (%v), want %v", metric, got, ok, want)
-					}
-				}
+				want := maps.Clone(good)
+				maps.Copy(want, test.values)
+				probetest.Expect(t, r, want)
 				if r.Info["ttl"] != "57" || r.Info["socket"] != "datagram" || r.Quality.Has(probes.KernelRefused) != (test.values["packets_refused"] > 0) {
 					t.Errorf("info %v, flags %v", r.Info, r.Quality)
 				}

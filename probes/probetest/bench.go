@@ -2,198 +2,95 @@ package probetest
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net"
-	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
-	"github.com/nrprobe/nrprobe/probes/farend"
 	"github.com/nrprobe/nrprobe/probes/netsim"
 )
 
-// endlessRun is how long a continuous probe, which has no end of its own, measures in one run of the suite.
-const endlessRun = 20 * time.Second
+// Bench is an edge device and a far host with a link between them, inside a bubble, until the test ends.
+type Bench struct {
+	Net       *netsim.Network
+	Edge, Far *netsim.Host
+	Up, Down  *netsim.Link // from the edge device to the far host, and back
+	// Env is what probes get: that of the edge device, which a test may change.
+	Env probes.Env
+	// Kill ends what Serve began. The far host stays, and says nothing more.
+	Kill context.CancelFunc
 
-// bench is one emulated network with an edge device and a far host, inside a bubble.
-type bench struct {
-	t         *testing.T
-	ctx       context.Context
-	net       *netsim.Network
-	edge, far *netsim.Host
-	serving   sync.WaitGroup
+	t       *testing.T
+	ctx     context.Context
+	serving sync.WaitGroup
 }
 
-// perfect is the link that loses nothing. Probes that fill it get one with an end, 100 Mbit/s with 20 ms of queue, that
-// a test need not carry what 4 MiB a window and 10 ms a round trip come to.
-func (s Suite) perfect() netsim.State {
-	if s.Kind.Lane == probes.Load {
-		return netsim.State{Delay: Delay, Rate: 12.5e6, Queue: 250_000}
-	}
-	return netsim.State{Delay: Delay}
-}
-
-// newBench makes a network whose two directions are the same. It ends with the test.
-func (s Suite) newBench(t *testing.T, link netsim.Profile) *bench {
+// NewBench makes a bench whose far host is FarName. A direction that is nil takes 10 ms and loses nothing.
+func NewBench(t *testing.T, up, down netsim.Profile) *Bench {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	b := &bench{t: t, ctx: ctx, net: netsim.New(1)}
-	b.edge = b.net.Host("edge", "10.0.0.1", "fd00::1")
-	b.far = b.net.Host(FarName, FarAddress4, FarAddress6)
-	b.net.Connect(b.edge, b.far, link, link)
+	if up == nil {
+		up = netsim.State{Delay: 10 * time.Millisecond}
+	}
+	if down == nil {
+		down = netsim.State{Delay: 10 * time.Millisecond}
+	}
+	b := &Bench{Net: netsim.New(1), t: t}
+	b.ctx, b.Kill = context.WithCancel(context.Background())
+	b.Edge = b.Net.Host("edge", "10.0.0.1", "fd00::1")
+	b.Far = b.Net.Host(FarName, FarAddress4, FarAddress6)
+	b.Up, b.Down = b.Net.Connect(b.Edge, b.Far, up, down)
+	b.Env = Env(t, b.Edge)
 	t.Cleanup(func() {
-		cancel()
+		b.Kill()
 		b.serving.Wait()
-		if err := b.net.Close(); err != nil {
+		if err := b.Net.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return b
 }
 
-// serve starts the far end and returns when it listens.
-func (b *bench) serve(s Suite) {
-	b.t.Helper()
-	serve := s.Serve
-	if serve == nil {
-		serve = func(ctx context.Context, network probes.Network) error {
-			return servePlain(ctx, network, s.FarEnd, s.Kind.Port)
-		}
-	}
-	b.goServe(serve)
-}
-
-func (b *bench) goServe(serve func(context.Context, probes.Network) error) {
+// Serve runs a far end on the far host until the test ends, and returns when it listens. serve returns when its context
+// has ended and everything that it started; its error fails the test.
+func (b *Bench) Serve(serve func(context.Context, probes.Network) error) {
 	b.t.Helper()
 	b.serving.Go(func() {
-		if err := serve(b.ctx, b.far); err != nil && b.ctx.Err() == nil {
+		if err := serve(b.ctx, b.Far); err != nil {
 			b.t.Errorf("far end: %v", err)
 		}
 	})
 	synctest.Wait()
 }
 
-// checkClosed finds sockets that a probe left open.
-func (b *bench) checkClosed() {
+// Measure runs a kind once, as the agent would, and finds sockets that it left open. The target is a host, with or without
+// a port. Of several Results it returns the last.
+func (b *Bench) Measure(ctx context.Context, k probes.Kind, config any, target string) *probes.Result {
 	b.t.Helper()
-	if n := b.edge.Sockets(); n > 0 {
-		b.t.Errorf("the probe returned and left %d sockets open", n)
-	}
+	results := run(ctx, k, b.build(k, config, target), config)
+	b.checkClosed()
+	return results[len(results)-1]
 }
 
-// servePlain serves a far end without TLS as the reflector does: Packets on the UDP port, Streams on the TCP port by their
-// preamble. It returns when ctx ends and every handler has returned.
-func servePlain(ctx context.Context, network probes.Network, service farend.Service, port uint16) error {
-	address := ":" + strconv.Itoa(int(port))
-	var handlers sync.WaitGroup
-	defer handlers.Wait()
-	failed := make(chan error, 2)
-	if service.Packets != nil {
-		pc, err := network.ListenPacket(ctx, "udp", address)
-		if err != nil {
-			return err
-		}
-		defer pc.Close()
-		handlers.Go(func() { failed <- service.Packets(ctx, pc) })
-	}
-	if len(service.Streams) > 0 {
-		l, err := network.Listen(ctx, "tcp", address)
-		if err != nil {
-			return err
-		}
-		stop := context.AfterFunc(ctx, func() { _ = l.Close() })
-		defer stop()
-		handlers.Go(func() { failed <- acceptStreams(ctx, l, service) })
-	}
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-		handlers.Wait() // before the sockets close, as the reflector does
-		return nil
-	}
-}
-
-func acceptStreams(ctx context.Context, l net.Listener, service farend.Service) error {
-	var handlers sync.WaitGroup
-	defer handlers.Wait()
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		handlers.Go(func() {
-			defer c.Close()
-			_ = serveStream(ctx, c, service) // peers that were canceled are the normal case
-		})
-	}
-}
-
-func serveStream(ctx context.Context, c net.Conn, service farend.Service) error {
-	preamble := make([]byte, farend.PreambleSize)
-	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(0, 0)) })
-	_, err := io.ReadFull(c, preamble)
-	stop()
-	if err != nil {
-		return err
-	}
-	handle := service.Streams[string(preamble)]
-	if handle == nil {
-		return fmt.Errorf("preamble %q is none of the service's", preamble)
-	}
-	return handle(ctx, c)
-}
-
-// target is what a probe measures: the far host by name, on the kind's port.
-func (s Suite) target(host string) (probes.Target, error) {
-	return probes.ParseTarget(host, s.Kind.Port)
-}
-
-func (s Suite) config() any {
-	config := s.Kind.NewConfig()
-	if s.Config != nil {
-		s.Config(config)
-	}
-	return config
-}
-
-// endless says whether a run ends only when it is canceled.
-func (s Suite) endless() bool { return s.Kind.Timeout(s.config()) == 0 }
-
-func (s Suite) build(b *bench) (probes.Probe, any) {
+func (b *Bench) build(k probes.Kind, config any, target string) probes.Probe {
 	b.t.Helper()
-	return s.buildFor(b, FarName)
-}
-
-func (s Suite) buildFor(b *bench, host string) (probes.Probe, any) {
-	b.t.Helper()
-	config := s.config()
-	target, err := s.target(host)
+	t, err := probes.ParseTarget(target, k.Port)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	probe, err := s.Kind.Build(config, Env(b.t, b.edge), target)
+	probe, err := k.Build(config, b.Env, t)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return probe, config
+	return probe
 }
 
-// measure builds a probe for the far host and runs it once.
-func (s Suite) measure(ctx context.Context, b *bench) []*probes.Result {
-	b.t.Helper()
-	probe, config := s.build(b)
-	return s.run(ctx, probe, config)
-}
+// endlessRun is how long a continuous probe, which has no end of its own, measures in one run.
+const endlessRun = 20 * time.Second
 
 // run runs a probe as the agent would: one Result, or a continuous probe's windows.
-func (s Suite) run(ctx context.Context, probe probes.Probe, config any) []*probes.Result {
-	timeout := s.Kind.Timeout(config)
+func run(ctx context.Context, k probes.Kind, probe probes.Probe, config any) []*probes.Result {
+	timeout := k.Timeout(config)
 	if timeout == 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
@@ -203,19 +100,15 @@ func (s Suite) run(ctx context.Context, probe probes.Probe, config any) []*probe
 	}
 	runner := probes.Runner{Agent: "edge", Boot: "boot"}
 	var results []*probes.Result
-	runner.Run(ctx, probes.Job{Kind: s.Kind.Name, Name: "suite", Target: FarName, Probe: probe, Timeout: timeout},
+	runner.Run(ctx, probes.Job{Kind: k.Name, Name: "suite", Target: FarName, Probe: probe, Timeout: timeout},
 		func(r *probes.Result) { results = append(results, r) })
 	return results
 }
 
-// refusing is a network on which nothing may be opened.
-type refusing struct{ t *testing.T }
-
-var errOpened = errors.New("nothing may be opened here")
-
-// refuse reports that something was opened.
-func (r refusing) refuse(what string) error {
-	r.t.Helper()
-	r.t.Errorf("%s was called", what)
-	return errOpened
+// checkClosed finds sockets that a probe left open.
+func (b *Bench) checkClosed() {
+	b.t.Helper()
+	if n := b.Edge.Sockets(); n > 0 {
+		b.t.Errorf("the probe returned and left %d sockets open", n)
+	}
 }

@@ -6,9 +6,20 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"testing"
 
 	"github.com/nrprobe/nrprobe/probes"
 )
+
+// Expect holds values of a Result against what they must be, exactly.
+func Expect(t testing.TB, r *probes.Result, want map[string]float64) {
+	t.Helper()
+	for name, value := range want {
+		if got, ok := r.Values[name]; !ok || got != value {
+			t.Errorf("%s = %v (%v), want %v", name, got, ok, value)
+		}
+	}
+}
 
 // checkGood lists what is wrong with the Results of one run on the perfect link.
 func (s Suite) checkGood(results []*probes.Result) []string {

@@ -70,7 +70,7 @@ func (s Suite) testConfiguration(t *testing.T) {
 }
 
 func (s Suite) testBuildOpensNothing(t *testing.T) {
-	target, err := s.target(FarName)
+	target, err := probes.ParseTarget(FarName, s.Kind.Port)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,8 +95,8 @@ func (s Suite) testQuiet(t *testing.T) {
 	os.Stdout, os.Stderr = caught, caught
 	defer func() { os.Stdout, os.Stderr = stdout, stderr }()
 	synctest.Test(t, func(t *testing.T) {
-		b := s.newBench(t, s.perfect())
-		b.serve(s)
+		b := s.bench(t)
+		s.serve(b)
 		s.measure(b.ctx, b)
 	})
 	os.Stdout, os.Stderr = stdout, stderr

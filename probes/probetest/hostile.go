@@ -17,11 +17,12 @@ import (
 )
 
 // checkFailed lists what is wrong with a run that could not measure anything.
-func (s Suite) checkFailed(t *testing.T, b *bench, host string, want probes.Outcome) {
+func (s Suite) checkFailed(t *testing.T, b *Bench, host string, want probes.Outcome) {
 	t.Helper()
-	probe, config := s.buildFor(b, host)
+	config := s.config()
+	probe := b.build(s.Kind, config, host)
 	start := time.Now()
-	results := s.run(b.ctx, probe, config)
+	results := run(b.ctx, s.Kind, probe, config)
 	if limit := cmp.Or(s.Kind.Timeout(config), endlessRun) + promptly; time.Since(start) > limit {
 		t.Errorf("took %v, want at most %v", time.Since(start), limit)
 	}
@@ -41,23 +42,23 @@ func (s Suite) checkFailed(t *testing.T, b *bench, host string, want probes.Outc
 }
 
 func (s Suite) testClosed(t *testing.T) {
-	b := s.newBench(t, s.perfect())
+	b := s.bench(t)
 	s.checkFailed(t, b, FarName, cmp.Or(s.Closed, probes.Timeout))
 }
 
 func (s Suite) testSilent(t *testing.T) {
-	b := s.newBench(t, netsim.State{Down: true})
-	b.serve(s)
+	b := NewBench(t, netsim.State{Down: true}, netsim.State{Down: true})
+	s.serve(b)
 	s.checkFailed(t, b, FarName, probes.Timeout)
 }
 
 func (s Suite) testNoName(t *testing.T) {
-	b := s.newBench(t, s.perfect())
+	b := s.bench(t)
 	s.checkFailed(t, b, "nobody.example", probes.Unreachable)
 }
 
 func (s Suite) testNoRoute(t *testing.T) {
-	b := s.newBench(t, s.perfect())
+	b := s.bench(t)
 	s.checkFailed(t, b, "198.51.100.1", probes.Unreachable)
 }
 
@@ -120,13 +121,14 @@ func ones(n int) []byte {
 }
 
 func (s Suite) testGarbage(t *testing.T, g garbage) {
-	b := s.newBench(t, s.perfect())
+	b := s.bench(t)
 	for _, port := range ports(s.Kind) {
-		b.goServe(func(ctx context.Context, network probes.Network) error { return g.serve(ctx, network, port) })
+		b.Serve(func(ctx context.Context, network probes.Network) error { return g.serve(ctx, network, port) })
 	}
-	probe, config := s.build(b)
+	config := s.config()
+	probe := b.build(s.Kind, config, FarName)
 	start := time.Now()
-	results := s.run(b.ctx, probe, config)
+	results := run(b.ctx, s.Kind, probe, config)
 	if limit := cmp.Or(s.Kind.Timeout(config), endlessRun) + promptly; time.Since(start) > limit {
 		t.Errorf("took %v, want at most %v", time.Since(start), limit)
 	}

@@ -61,8 +61,8 @@ func (s Suite) bubble(f func(t *testing.T)) func(*testing.T) {
 }
 
 func (s Suite) testPerfect(t *testing.T) {
-	b := s.newBench(t, s.perfect())
-	b.serve(s)
+	b := s.bench(t)
+	s.serve(b)
 	results := s.measure(b.ctx, b)
 	for _, p := range s.checkGood(results) {
 		t.Error(p)
@@ -71,11 +71,12 @@ func (s Suite) testPerfect(t *testing.T) {
 }
 
 func (s Suite) testAgain(t *testing.T) {
-	b := s.newBench(t, s.perfect())
-	b.serve(s)
-	probe, config := s.build(b)
+	b := s.bench(t)
+	s.serve(b)
+	config := s.config()
+	probe := b.build(s.Kind, config, FarName)
 	for i := range 3 {
-		for _, p := range s.checkGood(s.run(b.ctx, probe, config)) {
+		for _, p := range s.checkGood(run(b.ctx, s.Kind, probe, config)) {
 			t.Errorf("run %d: %s", i+1, p)
 		}
 		b.checkClosed()
@@ -89,8 +90,8 @@ func (s Suite) testLossy(t *testing.T) {
 	lossy.Jitter, lossy.Loss, lossy.Duplicate = 2*time.Millisecond, 0.05, 0.05
 	lossy.Reorder, lossy.ReorderBy = 0.05, 3*time.Millisecond
 	lossy.Burst = netsim.Burst{Enter: 0.01, Leave: 0.3, Loss: 0.9}
-	b := s.newBench(t, lossy)
-	b.serve(s)
+	b := NewBench(t, lossy, lossy)
+	s.serve(b)
 	for _, r := range s.measure(b.ctx, b) {
 		if r.Outcome != probes.OK && r.Outcome != probes.Timeout && r.Outcome != probes.Canceled {
 			t.Errorf("outcome %s (%s), want ok or timeout", r.Outcome, r.Error)
@@ -109,15 +110,15 @@ const promptly = time.Second
 func (s Suite) testCanceled(t *testing.T, share int) {
 	var whole time.Duration
 	synctest.Test(t, func(t *testing.T) {
-		b := s.newBench(t, s.perfect())
-		b.serve(s)
+		b := s.bench(t)
+		s.serve(b)
 		start := time.Now()
 		s.measure(b.ctx, b)
 		whole = time.Since(start)
 	})
 	synctest.Test(t, func(t *testing.T) {
-		b := s.newBench(t, s.perfect())
-		b.serve(s)
+		b := s.bench(t)
+		s.serve(b)
 		after := whole * time.Duration(share) / 100
 		ctx, cancel := context.WithCancel(b.ctx)
 		if after == 0 {
@@ -145,4 +146,54 @@ func (s Suite) testCanceled(t *testing.T, share int) {
 			t.Errorf("nothing was taken down of what three quarters of the run had measured")
 		}
 	})
+}
+
+// perfect is the link that loses nothing. Probes that fill it get one with an end, 100 Mbit/s with 20 ms of queue, that
+// a test need not carry what 4 MiB a window and 10 ms a round trip come to.
+func (s Suite) perfect() netsim.State {
+	if s.Kind.Lane == probes.Load {
+		return netsim.State{Delay: Delay, Rate: 12.5e6, Queue: 250_000}
+	}
+	return netsim.State{Delay: Delay}
+}
+
+func (s Suite) bench(t *testing.T) *Bench {
+	t.Helper()
+	link := s.perfect()
+	return NewBench(t, link, link)
+}
+
+// serve starts the far end and returns when it listens. How it ends says nothing when it was told to.
+func (s Suite) serve(b *Bench) {
+	b.t.Helper()
+	serve := s.Serve
+	if serve == nil {
+		serve = func(ctx context.Context, network probes.Network) error {
+			return servePlain(ctx, network, s.FarEnd, s.Kind.Port)
+		}
+	}
+	b.Serve(func(ctx context.Context, network probes.Network) error {
+		if err := serve(ctx, network); ctx.Err() == nil {
+			return err
+		}
+		return nil
+	})
+}
+
+func (s Suite) config() any {
+	config := s.Kind.NewConfig()
+	if s.Config != nil {
+		s.Config(config)
+	}
+	return config
+}
+
+// endless says whether a run ends only when it is canceled.
+func (s Suite) endless() bool { return s.Kind.Timeout(s.config()) == 0 }
+
+// measure builds a probe for the far host and runs it once.
+func (s Suite) measure(ctx context.Context, b *Bench) []*probes.Result {
+	b.t.Helper()
+	config := s.config()
+	return run(ctx, s.Kind, b.build(s.Kind, config, FarName), config)
 }

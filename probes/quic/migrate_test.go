@@ -3,7 +3,6 @@ package quic
 import (
 	"context"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,7 +10,6 @@ import (
 	quicgo "github.com/quic-go/quic-go"
 
 	"github.com/nrprobe/nrprobe/probes"
-	"github.com/nrprobe/nrprobe/probes/farend"
 	"github.com/nrprobe/nrprobe/probes/netsim"
 	"github.com/nrprobe/nrprobe/probes/probetest"
 )
@@ -39,36 +37,19 @@ type twoLinks struct {
 
 func (l twoLinks) measure(t *testing.T) (r *probes.Result, began time.Time) {
 	t.Helper()
-	n := netsim.New(1)
-	defer n.Close()
-	first, second := n.Host("wwan0", "192.0.2.2"), n.Host("wwan1", "198.51.100.2")
-	nowhere, far := n.Host("wwan2", "203.0.113.2"), n.Host("far.example", "192.0.2.1")
-	n.Connect(first, far, tenMilliseconds(), tenMilliseconds())
-	n.Connect(second, far, l.up, l.down)
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := l.server.run(ctx, far); err != nil {
-			t.Error(err)
-		}
-	})
-	synctest.Wait()
+	b := probetest.NewBench(t, nil, nil)
+	second, nowhere := b.Net.Host("wwan1", "198.51.100.2"), b.Net.Host("wwan2", "203.0.113.2")
+	b.Net.Connect(second, b.Far, l.up, l.down)
+	b.Serve(l.server.run)
+	b.Env.Net = device{Host: b.Edge, others: map[string]*netsim.Host{"wwan1": second, "wwan2": nowhere}}
 	config := defaults()
 	config.MigrateTo = "wwan1"
 	if l.change != nil {
 		l.change(&config)
 	}
-	env := probetest.Env(t, first)
-	env.Net = device{Host: first, others: map[string]*netsim.Host{"wwan1": second, "wwan2": nowhere}}
-	probe, err := Kind().Build(&config, env, probes.Target{Host: "far.example", Port: farend.TLSPort, Text: "far.example"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	began = time.Now()
-	(&probes.Runner{}).Run(t.Context(), probes.Job{Probe: probe, Timeout: config.Timeout()}, func(got *probes.Result) { r = got })
-	cancel()
-	wg.Wait()
-	if open := first.Sockets() + second.Sockets(); open != 0 {
+	r = b.Measure(t.Context(), Kind(), &config, probetest.FarName)
+	if open := second.Sockets(); open != 0 {
 		t.Errorf("%d sockets were left open", open)
 	}
 	return r, began
@@ -98,7 +79,7 @@ func TestMigration(t *testing.T) {
 				if r.Outcome != probes.OK || r.Error != "" {
 					t.Fatalf("%s: %s", r.Outcome, r.Error)
 				}
-				expect(t, r, map[string]float64{
+				probetest.Expect(t, r, map[string]float64{
 					"path_validation_seconds": test.valid, "migration_gap_seconds": test.gap, "packets_sent": 20, "packets_lost": 0,
 					"rtt_before_min_seconds": 0.02, "rtt_after_min_seconds": test.after, "rtt_after_max_seconds": test.after, "resumed_seconds": 0.02,
 				})

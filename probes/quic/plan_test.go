@@ -1,15 +1,11 @@
 package quic
 
 import (
-	"context"
-	"sync"
 	"testing"
 	"testing/synctest"
 
 	"github.com/nrprobe/nrprobe/configs/unit"
 	"github.com/nrprobe/nrprobe/probes"
-	"github.com/nrprobe/nrprobe/probes/farend"
-	"github.com/nrprobe/nrprobe/probes/netsim"
 	"github.com/nrprobe/nrprobe/probes/probetest"
 )
 
@@ -23,32 +19,17 @@ func TestPlanCoversWhatIsSent(t *testing.T) {
 		"large ones":   func(c *Config) { c.Count, c.Size = 200, 1000 },
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			n := netsim.New(1)
-			defer n.Close()
-			edge, far := n.Host("edge", "192.0.2.2"), n.Host("far.example", "192.0.2.1")
-			up, down := n.Connect(edge, far, tenMilliseconds(), tenMilliseconds())
-			ctx, cancel := context.WithCancel(t.Context())
-			var wg sync.WaitGroup
-			wg.Go(func() {
-				if err := echoServer().run(ctx, far); err != nil {
-					t.Error(err)
-				}
-			})
-			synctest.Wait()
+			b := probetest.NewBench(t, nil, nil)
+			b.Serve(echoServer().run)
 			config := defaults()
 			change(&config)
-			probe, err := Kind().Build(&config, probetest.Env(t, edge), probes.Target{Host: "far.example", Port: farend.TLSPort, Text: "far.example"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			var result *probes.Result
-			(&probes.Runner{}).Run(t.Context(), probes.Job{Probe: probe, Timeout: config.Timeout()}, func(r *probes.Result) { result = r })
-			cancel()
-			wg.Wait()
+			result := b.Measure(t.Context(), Kind(), &config, probetest.FarName)
+			b.Kill()
+			synctest.Wait() // for the far end's last packet
 			if result.Outcome != probes.OK {
 				t.Fatalf("%s: %s: %s", name, result.Outcome, result.Error)
 			}
-			real := unit.Bytes(up.Stats().Bytes + down.Stats().Bytes + probes.HeaderUDP*(up.Stats().Sent+down.Stats().Sent))
+			real := unit.Bytes(b.Up.Stats().Bytes + b.Down.Stats().Bytes + probes.HeaderUDP*(b.Up.Stats().Sent+b.Down.Stats().Sent))
 			spent, _ := Kind().Spent(&config, result)
 			worst, known := Kind().WorstCase(&config)
 			t.Logf("%s: %d bytes on the link, %d charged, %d reserved", name, real, spent, worst)

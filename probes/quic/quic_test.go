@@ -77,60 +77,21 @@ type setting struct {
 
 func (s setting) measure(t *testing.T) *probes.Result {
 	t.Helper()
-	n := netsim.New(1)
-	defer n.Close()
-	edge, far := n.Host("edge", "192.0.2.2"), n.Host("far.example", "192.0.2.1")
-	if s.up == nil {
-		s.up = tenMilliseconds()
-	}
-	n.Connect(edge, far, s.up, tenMilliseconds())
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
+	b := probetest.NewBench(t, s.up, nil)
 	if s.server.serve != nil {
-		wg.Go(func() {
-			if err := s.server.run(ctx, far); err != nil {
-				t.Error(err)
-			}
-		})
+		b.Serve(s.server.run)
 	}
-	synctest.Wait()
+	if s.tls != nil {
+		b.Env.TLS = s.tls
+	}
 	config := defaults()
 	if s.change != nil {
 		s.change(&config)
 	}
-	env := probetest.Env(t, edge)
-	if s.tls != nil {
-		env.TLS = s.tls
-	}
-	target, err := probes.ParseTarget("far.example", farend.TLSPort)
-	if err != nil {
-		t.Fatal(err)
-	}
-	probe, err := Kind().Build(&config, env, target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var result *probes.Result
-	(&probes.Runner{Agent: "a", Boot: "b"}).Run(t.Context(), probes.Job{Kind: "quic", Name: "p", Target: "far", Probe: probe, Timeout: config.Timeout()},
-		func(r *probes.Result) { result = r })
-	cancel()
-	wg.Wait()
-	if open := edge.Sockets(); open != 0 {
-		t.Errorf("%d sockets were left open", open)
-	}
-	return result
+	return b.Measure(t.Context(), Kind(), &config, probetest.FarName)
 }
 
 func tenMilliseconds() netsim.State { return netsim.State{Delay: 10 * time.Millisecond} }
-
-func expect(t *testing.T, r *probes.Result, want map[string]float64) {
-	t.Helper()
-	for name, value := range want {
-		if got, ok := r.Values[name]; !ok || got != value {
-			t.Errorf("%s = %v (%v), want %v", name, got, ok, value)
-		}
-	}
-}
 
 func TestTenMillisecondsEachWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -138,7 +99,7 @@ func TestTenMillisecondsEachWay(t *testing.T) {
 		if r.Outcome != probes.OK || r.Error != "" {
 			t.Errorf("%s: %s", r.Outcome, r.Error)
 		}
-		expect(t, r, map[string]float64{
+		probetest.Expect(t, r, map[string]float64{
 			"handshake_seconds": 0.02, "resumed_seconds": 0.02, "rtt_min_seconds": 0.02, "rtt_max_seconds": 0.02, "resolve_seconds": 0,
 			"stream_rtt_min_seconds": 0.02, "stream_rtt_max_seconds": 0.02,
 			"packets_sent": 20, "packets_received": 20, "packets_lost": 0, "packets_duplicated": 0, "packets_reordered": 0, "loss_ratio": 0,
@@ -163,7 +124,7 @@ func TestLostDatagramsStayLost(t *testing.T) {
 		if r.Outcome != probes.OK {
 			t.Errorf("%s: %s", r.Outcome, r.Error)
 		}
-		expect(t, r, map[string]float64{"packets_sent": 20, "packets_received": 15, "packets_lost": 5, "loss_ratio": 0.25, "rtt_max_seconds": 0.02})
+		probetest.Expect(t, r, map[string]float64{"packets_sent": 20, "packets_received": 15, "packets_lost": 5, "loss_ratio": 0.25, "rtt_max_seconds": 0.02})
 	})
 }
 
@@ -176,7 +137,7 @@ func TestStreamsSendAgain(t *testing.T) {
 		if r.Outcome != probes.OK || r.Info["stream_echoes"] != "3 of 3" {
 			t.Errorf("%s: %s: %s", r.Outcome, r.Error, r.Info["stream_echoes"])
 		}
-		expect(t, r, map[string]float64{"packets_lost": 0, "rtt_max_seconds": 0.02, "stream_rtt_min_seconds": 0.02})
+		probetest.Expect(t, r, map[string]float64{"packets_lost": 0, "rtt_max_seconds": 0.02, "stream_rtt_min_seconds": 0.02})
 		if h := r.Hists["stream_rtt"]; h.Count() != 3 || h.Max() <= 0.04 {
 			t.Errorf("%d echoes, the slowest %v s: the first was lost", h.Count(), h.Max())
 		}
@@ -293,7 +254,7 @@ func TestTally(t *testing.T) {
 		t.Error("all are back, and it is not done")
 	}
 	tally.account()
-	expect(t, r.Snapshot(), map[string]float64{"packets_sent": 3, "packets_received": 3, "packets_duplicated": 1, "packets_reordered": 1, "loss_ratio": 0})
+	probetest.Expect(t, r.Snapshot(), map[string]float64{"packets_sent": 3, "packets_received": 3, "packets_duplicated": 1, "packets_reordered": 1, "loss_ratio": 0})
 	if tally.foreign != 2 {
 		t.Errorf("%d foreign, want 2", tally.foreign)
 	}

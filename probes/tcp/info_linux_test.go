@@ -1,9 +1,6 @@
 package tcp
 
 import (
-	"context"
-	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -12,6 +9,7 @@ import (
 
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/host"
+	"github.com/nrprobe/nrprobe/probes/probetest"
 )
 
 // TestKernelsOwnRoundTrip: over sockets of the kernel, its view of the connection stands beside the echoes.
@@ -20,30 +18,17 @@ func TestKernelsOwnRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
 	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() {
-				defer c.Close()
-				echoAfterPreamble(ctx, c)
-			})
-		}
-	})
+	serving.Go(func() { probetest.Accept(l, func(c net.Conn) { echoAfterPreamble(t.Context(), c) }) })
 	network, err := host.New(host.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := probes.Env{Net: network, Log: slog.New(slog.DiscardHandler), Rand: rand.New(rand.NewPCG(1, 2))}
 	port := netip.MustParseAddrPort(l.Addr().String()).Port()
 	for _, echo := range []bool{true, false} {
 		config := defaults()
 		config.Count, config.Interval, config.Echo = 5, time.Millisecond, echo
-		probe, err := Kind().Build(&config, env, probes.Target{Host: "127.0.0.1", Port: port})
+		probe, err := Kind().Build(&config, probetest.Env(t, network), probes.Target{Host: "127.0.0.1", Port: port})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +48,6 @@ func TestKernelsOwnRoundTrip(t *testing.T) {
 			t.Error("no count of segments sent again")
 		}
 	}
-	cancel()
 	_ = l.Close()
 	serving.Wait()
 }

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -25,50 +24,21 @@ func TestContract(t *testing.T) {
 // measure runs the probe in a bubble across a link of 10 ms each way, against what serve does with each connection.
 func measure(t *testing.T, change func(*Config), link netsim.Profile, serve func(context.Context, net.Conn)) *probes.Result {
 	t.Helper()
-	n := netsim.New(1)
-	defer n.Close()
-	edge, far := n.Host("edge", "192.0.2.2"), n.Host("far.example", "192.0.2.1")
-	n.Connect(edge, far, link, link)
-	l, err := far.Listen(t.Context(), "tcp", ":8620")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer c.Close()
-				serve(ctx, c)
-			})
+	b := probetest.NewBench(t, link, link)
+	b.Serve(func(ctx context.Context, network probes.Network) error {
+		l, err := network.Listen(ctx, "tcp", ":8620")
+		if err != nil {
+			return err
 		}
+		defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+		probetest.Accept(l, func(c net.Conn) { serve(ctx, c) })
+		return nil
 	})
 	config := defaults()
 	if change != nil {
 		change(&config)
 	}
-	target, err := probes.ParseTarget("far.example", farend.StreamPort)
-	if err != nil {
-		t.Fatal(err)
-	}
-	probe, err := Kind().Build(&config, probetest.Env(t, edge), target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var result *probes.Result
-	(&probes.Runner{Agent: "a", Boot: "b"}).Run(t.Context(), probes.Job{Kind: "tcp", Name: "p", Target: "far", Probe: probe, Timeout: config.Timeout()},
-		func(r *probes.Result) { result = r })
-	cancel()
-	_ = l.Close()
-	wg.Wait()
-	if open := edge.Sockets(); open != 0 {
-		t.Errorf("%d sockets were left open", open)
-	}
-	return result
+	return b.Measure(t.Context(), Kind(), &config, probetest.FarName)
 }
 
 func echoAfterPreamble(ctx context.Context, c net.Conn) {
@@ -80,22 +50,13 @@ func echoAfterPreamble(ctx context.Context, c net.Conn) {
 
 func tenMilliseconds() netsim.State { return netsim.State{Delay: 10 * time.Millisecond} }
 
-func expect(t *testing.T, r *probes.Result, want map[string]float64) {
-	t.Helper()
-	for name, value := range want {
-		if got, ok := r.Values[name]; !ok || got != value {
-			t.Errorf("%s = %v (%v), want %v", name, got, ok, value)
-		}
-	}
-}
-
 func TestTenMillisecondsEachWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := measure(t, nil, tenMilliseconds(), echoAfterPreamble)
 		if r.Outcome != probes.OK || r.Error != "" {
 			t.Errorf("%s: %s", r.Outcome, r.Error)
 		}
-		expect(t, r, map[string]float64{
+		probetest.Expect(t, r, map[string]float64{
 			"connect_seconds": 0.02, "rtt_min_seconds": 0.02, "rtt_max_seconds": 0.02, "resolve_seconds": 0,
 			"packets_sent": 10, "packets_received": 10, "packets_lost": 0, "loss_ratio": 0, "schedule_error_max_seconds": 0,
 		})
@@ -112,7 +73,7 @@ func TestEchoesAreAskedForOnScheduleWhateverIsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		link := netsim.State{Delay: 150 * time.Millisecond}
 		r := measure(t, func(c *Config) { c.Interval = 100 * time.Millisecond }, link, echoAfterPreamble)
-		expect(t, r, map[string]float64{"rtt_max_seconds": 0.3, "packets_received": 10})
+		probetest.Expect(t, r, map[string]float64{"rtt_max_seconds": 0.3, "packets_received": 10})
 		if want := 300*time.Millisecond + 900*time.Millisecond + 300*time.Millisecond; r.Elapsed != want {
 			t.Errorf("took %v, want %v", r.Elapsed, want)
 		}
@@ -125,7 +86,7 @@ func TestConnectTimeAlone(t *testing.T) {
 		if r.Outcome != probes.OK {
 			t.Errorf("%s: %s", r.Outcome, r.Error)
 		}
-		expect(t, r, map[string]float64{"connect_min_seconds": 0.02, "connect_max_seconds": 0.02, "packets_sent": 3, "packets_received": 3, "packets_lost": 0})
+		probetest.Expect(t, r, map[string]float64{"connect_min_seconds": 0.02, "connect_max_seconds": 0.02, "packets_sent": 3, "packets_received": 3, "packets_lost": 0})
 		if r.Hists["connect"].Count() != 3 || r.Hists["rtt"] != nil {
 			t.Errorf("histograms: %v", r.Hists)
 		}
@@ -180,7 +141,7 @@ func TestFailures(t *testing.T) {
 				if r.Outcome != test.outcome || !strings.Contains(r.Error, test.text) || (r.Error == "") != (test.text == "") {
 					t.Errorf("%s: %q, want %s: %q", r.Outcome, r.Error, test.outcome, test.text)
 				}
-				expect(t, r, test.values)
+				probetest.Expect(t, r, test.values)
 			})
 		})
 	}
