@@ -15,23 +15,18 @@ import (
 	"github.com/nrprobe/nrprobe/probes/probetest"
 )
 
-// loopback is the host's own network, on the loopback interface of one family.
-type loopback struct{ address netip.Addr }
+// loopback is the loopback interface of one family, with a free port for whoever listens.
+type loopback struct {
+	probetest.Loopback
+	address netip.Addr
+}
 
 func (l loopback) Resolve(context.Context, string) ([]netip.Addr, error) {
 	return []netip.Addr{l.address}, nil
 }
 
-func (loopback) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return (&net.Dialer{}).DialContext(ctx, network, address)
-}
-
-func (loopback) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
-	return (&net.ListenConfig{}).ListenPacket(ctx, network, address)
-}
-
-func (l loopback) Listen(ctx context.Context, _, _ string) (net.Listener, error) {
-	return (&net.ListenConfig{}).Listen(ctx, "tcp", netip.AddrPortFrom(l.address, 0).String())
+func (l loopback) Listen(ctx context.Context, network, _ string) (net.Listener, error) {
+	return l.Loopback.Listen(ctx, network, netip.AddrPortFrom(l.address, 0).String())
 }
 
 // listening hands out the port of the one listener that is opened on it.
@@ -61,8 +56,8 @@ func TestLoopback(t *testing.T) {
 }
 
 func testLoopback(t *testing.T, address, mode, direction string) {
-	network := loopback{netip.MustParseAddr(address)}
-	if l, err := network.Listen(t.Context(), "", ""); err != nil {
+	network := loopback{address: netip.MustParseAddr(address)}
+	if l, err := network.Listen(t.Context(), "tcp", ""); err != nil {
 		t.Skipf("this host has no %s: %v", address, err)
 	} else if err := l.Close(); err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -12,31 +11,12 @@ import (
 	"github.com/nrprobe/nrprobe/probes/probetest"
 )
 
-// loopback is the host's own network, on the loopback interface, with one port of the far end's choosing.
-type loopback struct{}
-
-func (loopback) Resolve(context.Context, string) ([]netip.Addr, error) {
-	return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
-}
-
-func (loopback) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return (&net.Dialer{}).DialContext(ctx, network, address)
-}
-
-func (loopback) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
-	return (&net.ListenConfig{}).ListenPacket(ctx, network, address)
-}
-
-func (loopback) Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	return (&net.ListenConfig{}).Listen(ctx, network, address)
-}
-
 // TestLoopback loads both directions over real sockets until they have carried 20 MB each.
 func TestLoopback(t *testing.T) {
 	for _, version := range []string{"2", "3"} {
 		t.Run("HTTP/"+version, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
-			l, pc, err := listenBoth(ctx, loopback{}, "127.0.0.1:0")
+			l, pc, err := listenBoth(ctx, probetest.Loopback{}, "127.0.0.1:0")
 			if err != nil {
 				cancel()
 				t.Fatal(err)
@@ -51,7 +31,7 @@ func TestLoopback(t *testing.T) {
 			c.HTTP, c.Interval, c.MaxBytes, c.Duration = version, 100*time.Millisecond, 40e6, time.Minute
 			c.Distance = int(c.Duration / c.Interval) // never stable, however long a slow machine takes for the bytes
 			target := probes.Target{Host: "localhost", Port: uint16(l.Addr().(*net.TCPAddr).Port)}
-			p, err := build(c, probetest.Env(t, loopback{}), target)
+			p, err := build(c, probetest.Env(t, probetest.Loopback{}), target)
 			if err != nil {
 				t.Fatal(err)
 			}

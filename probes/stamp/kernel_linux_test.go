@@ -2,7 +2,6 @@ package stamp
 
 import (
 	"context"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
@@ -10,27 +9,8 @@ import (
 	"testing"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/probetest"
 )
-
-// loopback is the host's own network.
-type loopback struct{ net.Dialer }
-
-func (n *loopback) Resolve(_ context.Context, host string) ([]netip.Addr, error) {
-	a, err := netip.ParseAddr(host)
-	return []netip.Addr{a}, err
-}
-
-func (n *loopback) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return n.DialContext(ctx, network, address)
-}
-
-func (n *loopback) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
-	return (&net.ListenConfig{}).ListenPacket(ctx, network, address)
-}
-
-func (n *loopback) Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	return (&net.ListenConfig{}).Listen(ctx, network, address)
-}
 
 // serveLoopback runs the reflector on a port of the host until the test ends.
 func serveLoopback(t testing.TB, address string, r *Reflector) netip.AddrPort {
@@ -57,8 +37,7 @@ func serveLoopback(t testing.TB, address string, r *Reflector) netip.AddrPort {
 
 func measureLoopback(t testing.TB, host string, port uint16, c Config) *probes.Result {
 	t.Helper()
-	env := probes.Env{Net: &loopback{}, Log: quiet(), Rand: rand.New(rand.NewPCG(1, 2))}
-	probe, err := Kind().Build(&c, env, probes.Target{Host: host, Port: port, Text: host})
+	probe, err := Kind().Build(&c, probetest.Env(t, probetest.Loopback{}), probes.Target{Host: host, Port: port, Text: host})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"runtime"
 	"sync"
 	"testing"
@@ -16,25 +15,6 @@ import (
 	"github.com/nrprobe/nrprobe/probes/farend"
 	"github.com/nrprobe/nrprobe/probes/probetest"
 )
-
-// loopback is the host's own network, on the loopback interface.
-type loopback struct{}
-
-func (loopback) Resolve(context.Context, string) ([]netip.Addr, error) {
-	return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
-}
-
-func (loopback) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return (&net.Dialer{}).DialContext(ctx, network, address)
-}
-
-func (loopback) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
-	return (&net.ListenConfig{}).ListenPacket(ctx, network, address)
-}
-
-func (loopback) Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	return (&net.ListenConfig{}).Listen(ctx, network, address)
-}
 
 // serveLoopback serves both transports on ports of its own until the test ends.
 func serveLoopback(t *testing.T) (s *server, tcp, udp uint16) {
@@ -51,18 +31,11 @@ func serveLoopback(t *testing.T) (s *server, tcp, udp uint16) {
 	}
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
+		probetest.Accept(l, func(c net.Conn) {
+			if _, err := io.ReadFull(c, make([]byte, farend.PreambleSize)); err == nil {
+				_ = s.serve(ctx, c)
 			}
-			serving.Go(func() {
-				defer c.Close()
-				if _, err := io.ReadFull(c, make([]byte, farend.PreambleSize)); err == nil {
-					_ = s.serve(ctx, c)
-				}
-			})
-		}
+		})
 	})
 	serving.Go(func() {
 		if err := serveQUICOn(ctx, pc, s.service(), ALPNLoad); err != nil {
@@ -93,7 +66,7 @@ func TestLoopback(t *testing.T) {
 				if transport == "quic" {
 					target.Port = udp
 				}
-				probe, err := build(c, probetest.Env(t, loopback{}), target)
+				probe, err := build(c, probetest.Env(t, probetest.Loopback{}), target)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -126,7 +99,7 @@ func TestUnknownCongestionControlIsRefused(t *testing.T) {
 	for _, direction := range []string{"down", "up"} {
 		c := defaults()
 		c.Direction, c.CongestionControl = direction, "nosuch"
-		probe, err := build(c, probetest.Env(t, loopback{}), probes.Target{Host: "localhost", Port: tcp})
+		probe, err := build(c, probetest.Env(t, probetest.Loopback{}), probes.Target{Host: "localhost", Port: tcp})
 		if err != nil {
 			t.Fatal(err)
 		}
