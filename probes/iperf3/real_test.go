@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -19,25 +18,6 @@ import (
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/probetest"
 )
-
-// loopback is the host's own network, on the loopback interface.
-type loopback struct{}
-
-func (loopback) Resolve(context.Context, string) ([]netip.Addr, error) {
-	return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
-}
-
-func (loopback) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return (&net.Dialer{}).DialContext(ctx, network, address)
-}
-
-func (loopback) ListenPacket(ctx context.Context, network, address string) (net.PacketConn, error) {
-	return (&net.ListenConfig{}).ListenPacket(ctx, network, address)
-}
-
-func (loopback) Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	return (&net.ListenConfig{}).Listen(ctx, network, address)
-}
 
 // realIperf3 finds the real iperf3, without which there is nothing to test here.
 func realIperf3(t *testing.T) string {
@@ -53,7 +33,7 @@ func realIperf3(t *testing.T) string {
 func serveLoopback(t *testing.T) (port string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err := Listen(ctx, loopback{}, "127.0.0.1:0", DefaultLimits(), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
+	s, err := Listen(ctx, probetest.Loopback{}, "127.0.0.1:0", DefaultLimits(), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		cancel()
 		t.Fatal(err)
@@ -231,7 +211,7 @@ func TestRealServer(t *testing.T) {
 					if streams == 4 {
 						c.Omit = time.Second
 					}
-					p, err := build(c, probetest.Env(t, loopback{}), probes.Target{Host: "localhost", Port: port})
+					p, err := build(c, probetest.Env(t, probetest.Loopback{}), probes.Target{Host: "localhost", Port: port})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -261,7 +241,7 @@ func TestRealServer(t *testing.T) {
 func TestRealServerIsBusy(t *testing.T) {
 	port := realServer(t)
 	measure := func(ctx context.Context) error {
-		p, err := build(defaults(), probetest.Env(t, loopback{}), probes.Target{Host: "localhost", Port: port})
+		p, err := build(defaults(), probetest.Env(t, probetest.Loopback{}), probes.Target{Host: "localhost", Port: port})
 		if err != nil {
 			return err
 		}
@@ -270,7 +250,7 @@ func TestRealServerIsBusy(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)
 	rec := probes.NewRecorder()
-	p, err := build(defaults(), probetest.Env(t, loopback{}), probes.Target{Host: "localhost", Port: port})
+	p, err := build(defaults(), probetest.Env(t, probetest.Loopback{}), probes.Target{Host: "localhost", Port: port})
 	if err != nil {
 		t.Fatal(err)
 	}
