@@ -41,63 +41,35 @@ func TestSuite(t *testing.T) {
 	}
 }
 
-// world is an edge device and an iperf3 server on an emulated link.
+// world is a bench with an iperf3 server on its far host.
 type world struct {
-	t       *testing.T
-	net     *netsim.Network
-	edge    *netsim.Host
-	server  *Server
-	kill    context.CancelFunc
-	serving sync.WaitGroup
+	*probetest.Bench
+	t      *testing.T
+	server *Server
 }
 
 func newWorld(t *testing.T, up, down netsim.Profile, limits Limits) *world {
 	t.Helper()
-	w := &world{t: t, net: netsim.New(1)}
-	w.edge = w.net.Host("edge", "10.0.0.1")
-	far := w.net.Host(probetest.FarName, probetest.FarAddress4)
-	w.net.Connect(w.edge, far, up, down)
-	var ctx context.Context
-	ctx, w.kill = context.WithCancel(context.Background())
-	var err error
-	w.server, err = Listen(ctx, far, ":5201", limits, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.serving.Go(func() {
-		if err := w.server.Run(ctx); err != nil {
-			t.Error(err)
+	w := &world{Bench: probetest.NewBench(t, up, down), t: t}
+	w.Serve(func(ctx context.Context, far probes.Network) (err error) {
+		if w.server, err = Listen(ctx, far, ":5201", limits, slog.New(slog.DiscardHandler)); err != nil {
+			return err
 		}
-	})
-	t.Cleanup(func() {
-		w.kill()
-		w.serving.Wait()
-		if n := far.Sockets(); n > 0 {
+		err = w.server.Run(ctx)
+		if n := w.Far.Sockets(); n > 0 {
 			t.Errorf("%d sockets of the server are left open", n)
 		}
-		if err := w.net.Close(); err != nil {
-			t.Error(err)
-		}
+		return err
 	})
-	synctest.Wait()
 	return w
 }
 
+// measure runs one probe, which asks for no lease, beside others or not.
 func (w *world) measure(ctx context.Context, change func(*Config)) *probes.Result {
 	w.t.Helper()
 	c := defaults()
 	change(&c)
-	target, err := probes.ParseTarget(probetest.FarName, DefaultPort)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	p, err := build(c, probetest.Env(w.t, w.edge), target)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	var result *probes.Result
-	(&probes.Runner{}).Run(ctx, probes.Job{Kind: "iperf3", Probe: p, Timeout: c.Timeout()}, func(r *probes.Result) { result = r })
-	return result
+	return w.Run(ctx, probes.Define(Kind(), defaults, build), &c, probetest.FarName)
 }
 
 // checkFree holds that the server has let go of everything.
@@ -287,7 +259,7 @@ func TestServerEnds(t *testing.T) {
 		for _, direction := range []string{"down", "up", "both"} {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, mbit10(), mbit10(), DefaultLimits())
-				time.AfterFunc(3*time.Second, w.kill)
+				time.AfterFunc(3*time.Second, w.Kill)
 				r := w.measure(t.Context(), func(c *Config) { c.Transport, c.Direction = transport, direction })
 				if r.Outcome != probes.Error || !strings.Contains(r.Error, "after the start") || r.Elapsed > 4*time.Second {
 					t.Errorf("%s %s: outcome %s (%s) after %v", transport, direction, r.Outcome, r.Error, r.Elapsed)
@@ -334,7 +306,7 @@ func TestStrangers(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, mbit10(), mbit10(), DefaultLimits())
-			c, err := w.edge.Dial(t.Context(), "tcp", "192.0.2.1:5201")
+			c, err := w.Edge.Dial(t.Context(), "tcp", "192.0.2.1:5201")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -354,7 +326,7 @@ func TestStrangers(t *testing.T) {
 func TestNoAmplification(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, mbit10(), mbit10(), DefaultLimits())
-		c, err := w.edge.Dial(t.Context(), "udp", "192.0.2.1:5201")
+		c, err := w.Edge.Dial(t.Context(), "udp", "192.0.2.1:5201")
 		if err != nil {
 			t.Fatal(err)
 		}

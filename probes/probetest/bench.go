@@ -63,13 +63,19 @@ func (b *Bench) Serve(serve func(context.Context, probes.Network) error) {
 	synctest.Wait()
 }
 
-// Measure runs a kind once, as the agent would, and finds sockets that it left open. The target is a host, with or without
-// a port. Of several Results it returns the last.
-func (b *Bench) Measure(ctx context.Context, k probes.Kind, config any, target string) *probes.Result {
+// Run runs a kind once, as the agent would. The target is a host, with or without a port. Of several Results it returns the
+// last. It is safe for concurrent use.
+func (b *Bench) Run(ctx context.Context, k probes.Kind, config any, target string) *probes.Result {
 	b.t.Helper()
 	results := run(ctx, k, b.build(k, config, target), config)
-	b.checkClosed()
 	return results[len(results)-1]
+}
+
+// Measure is Run for a probe that runs alone: it finds sockets that were left open.
+func (b *Bench) Measure(ctx context.Context, k probes.Kind, config any, target string) *probes.Result {
+	b.t.Helper()
+	defer b.checkClosed()
+	return b.Run(ctx, k, config, target)
 }
 
 func (b *Bench) build(k probes.Kind, config any, target string) probes.Probe {
@@ -78,7 +84,9 @@ func (b *Bench) build(k probes.Kind, config any, target string) probes.Probe {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	probe, err := k.Build(config, b.Env, t)
+	env := b.Env
+	env.Rand = seeded() // which is for one probe
+	probe, err := k.Build(config, env, t)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -15,7 +15,9 @@ func Env(t testing.TB, network probes.Network) probes.Env {
 	return probes.Env{
 		Net:  network,
 		Log:  slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Rand: rand.New(rand.NewPCG(1, 2)),
+		Rand: seeded(),
 		TLS:  ClientTLS,
 	}
 }
+
+func seeded() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }

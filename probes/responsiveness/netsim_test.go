@@ -129,57 +129,26 @@ func TestSuite(t *testing.T) {
 	}
 }
 
-// world is an edge device and a server on an emulated link.
-type world struct {
-	t       *testing.T
-	edge    *netsim.Host
-	kill    context.CancelFunc
-	serving sync.WaitGroup
-}
+// world is a bench with a server on its far host.
+type world struct{ *probetest.Bench }
 
-func newWorld(t *testing.T, link netsim.Profile, h http.Handler) *world {
+func newWorld(t *testing.T, link netsim.Profile, h http.Handler) world {
 	t.Helper()
-	network := netsim.New(1)
-	w := &world{t: t, edge: network.Host("edge", "10.0.0.1")}
-	far := network.Host(probetest.FarName, probetest.FarAddress4)
-	network.Connect(w.edge, far, link, link)
-	var ctx context.Context
-	ctx, w.kill = context.WithCancel(context.Background())
-	w.serving.Go(func() {
-		if err := serve(ctx, far, h); err != nil && ctx.Err() == nil {
-			t.Error(err)
+	w := world{probetest.NewBench(t, link, link)}
+	w.Serve(func(ctx context.Context, far probes.Network) error {
+		if err := serve(ctx, far, h); ctx.Err() == nil {
+			return err
 		}
+		return nil // how a server that is told to close closes says nothing
 	})
-	t.Cleanup(func() {
-		w.kill()
-		w.serving.Wait()
-		if err := network.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	synctest.Wait()
 	return w
 }
 
-func (w *world) measure(ctx context.Context, change func(*Config)) *probes.Result {
-	w.t.Helper()
+// measure runs one probe, which asks for no lease.
+func (w world) measure(ctx context.Context, change func(*Config)) *probes.Result {
 	c := defaults()
 	change(&c)
-	target, err := probes.ParseTarget(probetest.FarName, farend.TLSPort)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	p, err := build(c, probetest.Env(w.t, w.edge), target)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	var result *probes.Result
-	(&probes.Runner{}).Run(ctx, probes.Job{Kind: "responsiveness", Probe: p, Timeout: c.Timeout()}, func(r *probes.Result) { result = r })
-	synctest.Wait()
-	if n := w.edge.Sockets(); n > 0 {
-		w.t.Errorf("%d sockets are left open", n)
-	}
-	return result
+	return w.Measure(ctx, probes.Define(Kind(), defaults, build), &c, probetest.FarName)
 }
 
 // TestFullQueue: a link of 10 Mbit/s with 20 ms of round trip, whose queue streams keep filled to three quarters of its
@@ -267,7 +236,7 @@ func TestServerEnds(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			link := netsim.State{Delay: 10 * ms, Rate: 1.25e6, Queue: 62_500}
 			w := newWorld(t, link, handler(FarEnd(slog.New(slog.DiscardHandler))))
-			time.AfterFunc(3*time.Second, w.kill)
+			time.AfterFunc(3*time.Second, w.Kill)
 			r := w.measure(t.Context(), func(c *Config) { c.HTTP, c.Direction = version, loadable(version) })
 			if r.Outcome != probes.Error || !strings.Contains(r.Error, "a load-generating connection failed") || !r.Quality.Has(probes.Partial) {
 				t.Errorf("HTTP/%s: outcome %s (%s), flags %v", version, r.Outcome, r.Error, r.Quality)
@@ -336,7 +305,7 @@ func TestResources(t *testing.T) {
 		w := newWorld(t, netsim.State{Delay: 10 * ms}, handler(FarEnd(slog.New(slog.DiscardHandler))))
 		conf := probetest.ClientTLS(probes.Target{Host: probetest.FarName})
 		transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: conf, DialTLSContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			c, err := w.edge.Dial(ctx, network, "192.0.2.1:8443")
+			c, err := w.Edge.Dial(ctx, network, "192.0.2.1:8443")
 			if err != nil {
 				return nil, err
 			}
