@@ -92,7 +92,7 @@ func TestDirectionsThatEndApart(t *testing.T) {
 			w := newWorld(t, mbit10(), DefaultLimits())
 			fast := mbit10()
 			fast.Rate, fast.Queue = 4*fast.Rate, 4*fast.Queue
-			w.net.Connect(w.edge, w.far, mbit10(), fast)
+			w.Net.Connect(w.Edge, w.Far, mbit10(), fast)
 			r := w.measure(t.Context(), func(c *Config) {
 				c.Transport, c.Direction, c.Streams, c.MaxBytes = transport, "both", 1, 20*unit.Bytes(1e6)
 			})
@@ -133,7 +133,7 @@ func TestFarEndEnds(t *testing.T) {
 			t.Run(transport+" "+direction, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t, mbit10(), DefaultLimits())
-					time.AfterFunc(3*time.Second, w.kill)
+					time.AfterFunc(3*time.Second, w.Kill)
 					r := w.measure(t.Context(), func(c *Config) { c.Transport, c.Direction = transport, direction })
 					if r.Outcome != probes.Error || !strings.Contains(r.Error, "after the start") || !r.Quality.Has(probes.Partial) {
 						t.Errorf("outcome %s (%s), flags %v", r.Outcome, r.Error, r.Quality)
@@ -276,7 +276,7 @@ func TestStrangers(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, mbit10(), DefaultLimits())
-			c, err := w.edge.Dial(t.Context(), "tcp", "192.0.2.1:8620")
+			c, err := w.Edge.Dial(t.Context(), "tcp", "192.0.2.1:8620")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -297,7 +297,7 @@ func TestStrangers(t *testing.T) {
 func TestRogueUpload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, netsim.State{Delay: 10 * time.Millisecond, Rate: 1e7, Queue: 1e6}, DefaultLimits())
-		control, err := w.edge.Dial(t.Context(), "tcp", "192.0.2.1:8620")
+		control, err := w.Edge.Dial(t.Context(), "tcp", "192.0.2.1:8620")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -311,7 +311,7 @@ func TestRogueUpload(t *testing.T) {
 		if err != nil || m.Accepted == nil {
 			t.Fatal(m, err)
 		}
-		stream, err := w.edge.Dial(t.Context(), "tcp", "192.0.2.1:8620")
+		stream, err := w.Edge.Dial(t.Context(), "tcp", "192.0.2.1:8620")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math"
 	"net"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -18,89 +17,51 @@ import (
 	"github.com/nrprobe/nrprobe/probes/probetest"
 )
 
-// world is an edge device and a far end on an emulated link.
+// world is a bench with a far end of TCP and QUIC on its far host.
 type world struct {
+	*probetest.Bench
 	t        *testing.T
-	net      *netsim.Network
-	edge     *netsim.Host
-	far      *netsim.Host
 	server   *server
 	handlers atomic.Int32 // connections being served
-	kill     context.CancelFunc
-	serving  sync.WaitGroup
 }
 
-// newWorld starts a far end for TCP and QUIC within limits, with the ALPN protocols named, or else all.
+// newWorld starts a far end within limits, with the ALPN protocols named, or else all.
 func newWorld(t *testing.T, link netsim.Profile, limits Limits, protocols ...string) *world {
 	t.Helper()
-	w := &world{t: t, net: netsim.New(1), server: newServer(limits, slog.New(slog.DiscardHandler))}
-	w.edge = w.net.Host("edge", "10.0.0.1")
-	w.far = w.net.Host(probetest.FarName, probetest.FarAddress4)
-	w.net.Connect(w.edge, w.far, link, link)
-	var ctx context.Context
-	ctx, w.kill = context.WithCancel(context.Background())
-	l, err := w.far.Listen(ctx, "tcp", ":8620")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.serving.Go(func() { w.accept(ctx, l) })
+	w := &world{Bench: probetest.NewBench(t, link, link), t: t, server: newServer(limits, slog.New(slog.DiscardHandler))}
 	if protocols == nil {
 		protocols = []string{ALPNLoad, farend.ALPNPerf}
 	}
-	w.serving.Go(func() {
-		if err := serveQUIC(ctx, w.far, w.server.service(), protocols...); err != nil {
-			t.Error(err)
-		}
+	w.Serve(w.serveTCP)
+	w.Serve(func(ctx context.Context, far probes.Network) error {
+		return serveQUIC(ctx, far, w.server.service(), protocols...)
 	})
-	context.AfterFunc(ctx, func() { _ = l.Close() })
-	t.Cleanup(func() {
-		w.kill()
-		w.serving.Wait()
-		if err := w.net.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	synctest.Wait()
 	return w
 }
 
-func (w *world) accept(ctx context.Context, l net.Listener) {
-	handle := w.server.service().Streams[farend.PreambleGoodput]
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		w.handlers.Add(1)
-		w.serving.Go(func() {
-			defer w.handlers.Add(-1)
-			defer c.Close()
-			if _, err := io.ReadFull(c, make([]byte, farend.PreambleSize)); err == nil {
-				_ = handle(ctx, c) // its errors are what many of these tests bring about
-			}
-		})
+func (w *world) serveTCP(ctx context.Context, far probes.Network) error {
+	l, err := far.Listen(ctx, "tcp", ":8620")
+	if err != nil {
+		return err
 	}
+	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+	handle := w.server.service().Streams[farend.PreambleGoodput]
+	probetest.Accept(l, func(c net.Conn) {
+		w.handlers.Add(1)
+		defer w.handlers.Add(-1)
+		if _, err := io.ReadFull(c, make([]byte, farend.PreambleSize)); err == nil {
+			_ = handle(ctx, c) // its errors are what many of these tests bring about
+		}
+	})
+	return nil
 }
 
-// measure runs one probe against the far end.
+// measure runs one probe, which asks for no lease, against the far end.
 func (w *world) measure(ctx context.Context, change func(*Config)) *probes.Result {
 	w.t.Helper()
 	c := defaults()
 	change(&c)
-	target, err := probes.ParseTarget(probetest.FarName, farend.StreamPort)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	probe, err := build(c, probetest.Env(w.t, w.edge), target)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	var result *probes.Result
-	(&probes.Runner{}).Run(ctx, probes.Job{Kind: "throughput", Probe: probe, Timeout: c.Timeout()}, func(r *probes.Result) { result = r })
-	if n := w.edge.Sockets(); n > 0 {
-		w.t.Errorf("%d sockets are left open", n)
-	}
-	return result
+	return w.Measure(ctx, probes.Define(Kind(), defaults, build), &c, probetest.FarName)
 }
 
 // checkFree holds that the far end has let go of everything.
@@ -178,7 +139,7 @@ func TestGoodputOfAChangingRate(t *testing.T) {
 		for _, direction := range []string{"down", "up"} {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, link, DefaultLimits())
-				begun := w.net.Elapsed()
+				begun := w.Net.Elapsed()
 				r := w.measure(t.Context(), func(c *Config) { c.Direction, c.Streams, c.Capacity = direction, 1, 8e6 })
 				if r.Outcome != probes.OK {
 					t.Fatalf("%s: outcome %s: %s", name, r.Outcome, r.Error)

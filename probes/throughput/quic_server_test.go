@@ -81,7 +81,7 @@ func TestSuiteQUIC(t *testing.T) {
 func TestForeignPerfClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, mbit10(), DefaultLimits())
-		pc, err := w.edge.ListenPacket(t.Context(), "udp4", "")
+		pc, err := w.Edge.ListenPacket(t.Context(), "udp4", "")
 		if err != nil {
 			t.Fatal(err)
 		}
