@@ -63,7 +63,7 @@ func TestLongOutage(t *testing.T) {
 			looked := make(chan struct{})
 			watch := time.AfterFunc(4300*time.Millisecond, func() {
 				defer close(looked)
-				if n := w.far.Sockets(); n > 1 {
+				if n := w.Far.Sockets(); n > 1 {
 					t.Errorf("%s: the far end holds %d sockets after 1.3 s without a client", direction, n)
 				}
 			})
@@ -88,7 +88,7 @@ func TestFarEndKilled(t *testing.T) {
 		for _, mode := range []string{"search", "train"} {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, mbit(20), DefaultLimits())
-				timer := time.AfterFunc(800*time.Millisecond, w.kill)
+				timer := time.AfterFunc(800*time.Millisecond, w.Kill)
 				defer timer.Stop()
 				start := time.Now()
 				r := w.measure(t.Context(), func(c *Config) { c.Mode, c.Direction, c.Trains = mode, direction, maxTrains })
@@ -154,19 +154,19 @@ func TestLimits(t *testing.T) {
 func TestBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, mbit(20), Limits{Sessions: 1, Duration: time.Minute, Bytes: 1e9})
-		first, c := w.probe(probetest.FarName, func(c *Config) { c.Duration = time.Second })
+		first := w.probe(func(c *Config) { c.Duration = time.Second })
 		outcome := make(chan probes.Outcome, 1)
 		go func() {
 			rec := probes.NewRecorder()
 			outcome <- probes.Classify(first.Measure(t.Context(), rec))
 		}()
 		time.Sleep(500 * time.Millisecond)
-		second, _ := w.probe(probetest.FarName, func(*Config) {})
+		second := w.probe(func(*Config) {})
 		if err := second.Measure(t.Context(), probes.NewRecorder()); probes.Classify(err) != probes.Busy {
 			t.Errorf("the second session: %v, want busy", err)
 		}
 		if got := <-outcome; got != probes.OK {
-			t.Errorf("the first session: %v after %v", got, c.Duration)
+			t.Errorf("the first session: %v", got)
 		}
 	})
 }
@@ -175,8 +175,9 @@ func TestBusy(t *testing.T) {
 func TestIPv6CountsItsHeaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, mbit(20), DefaultLimits())
-		probe, c := w.probe(probetest.FarAddress6, func(c *Config) { c.Size = 500 })
-		r := w.run(t.Context(), probe, c.Timeout())
+		c := defaults()
+		c.Size = 500
+		r := w.Measure(t.Context(), probes.Define(Kind(), defaults, build), &c, probetest.FarAddress6)
 		got, want := r.Values["ip_capacity_down_bytes_per_second"], 20*megabit*548./500
 		if r.Outcome != probes.OK || math.Abs(got/want-1) > 0.03 {
 			t.Errorf("%s %q: capacity %v bytes/s, want %v", r.Outcome, r.Error, got, want)
@@ -195,14 +196,14 @@ type stranger struct {
 
 func newStranger(t *testing.T) *stranger {
 	w := newWorld(t, mbit(20), DefaultLimits())
-	host := w.net.Host("stranger", "10.0.0.66")
-	w.net.Connect(host, w.far, mbit(20), mbit(20))
+	host := w.Net.Host("stranger", "10.0.0.66")
+	w.Net.Connect(host, w.Far, mbit(20), mbit(20))
 	s := &stranger{world: w}
 	var err error
 	if s.PacketConn, err = host.ListenPacket(t.Context(), "udp4", ""); err != nil {
 		t.Fatal(err)
 	}
-	if s.control, err = w.edge.Dial(t.Context(), "tcp", netip.AddrPortFrom(netip.MustParseAddr(probetest.FarAddress4), 8620).String()); err != nil {
+	if s.control, err = w.Edge.Dial(t.Context(), "tcp", netip.AddrPortFrom(netip.MustParseAddr(probetest.FarAddress4), 8620).String()); err != nil {
 		t.Fatal(err)
 	}
 	plan := (&Config{Direction: "down", Duration: time.Second, Size: maxSize}).plan()
@@ -270,7 +271,7 @@ func TestNoAnswerToStrangers(t *testing.T) {
 		if len(answers) != 1 || len(answers[0]) > len(hello) {
 			t.Fatalf("a hello is answered with %d datagrams", len(answers))
 		}
-		own, err := s.edge.ListenPacket(t.Context(), "udp4", "")
+		own, err := s.Edge.ListenPacket(t.Context(), "udp4", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -306,9 +307,9 @@ func TestStrangersDoNotDisturb(t *testing.T) {
 	for _, disturbed := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, mbit(20), DefaultLimits())
-			host := w.net.Host("stranger", "10.0.0.66")
-			w.net.Connect(host, w.far, netsim.State{}, netsim.State{})
-			w.net.Connect(host, w.edge, netsim.State{}, netsim.State{})
+			host := w.Net.Host("stranger", "10.0.0.66")
+			w.Net.Connect(host, w.Far, netsim.State{}, netsim.State{})
+			w.Net.Connect(host, w.Edge, netsim.State{}, netsim.State{})
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			if disturbed {
@@ -361,7 +362,7 @@ func TestLostFeedback(t *testing.T) {
 			if interrupted {
 				back = netsim.WithOutages(back, netsim.Interval{Start: time.Second, End: 1700 * time.Millisecond})
 			}
-			w.net.Connect(w.edge, w.far, netsim.State{Delay: 10 * time.Millisecond}, back)
+			w.Net.Connect(w.Edge, w.Far, netsim.State{Delay: 10 * time.Millisecond}, back)
 			r := w.measure(t.Context(), func(c *Config) { c.Direction, c.Duration, c.MaxRate = "up", 3*time.Second, 40*megabit })
 			if r.Outcome != probes.OK || r.Values["packets_lost"] != 0 {
 				t.Errorf("%s %q, %v packets lost", r.Outcome, r.Error, r.Values["packets_lost"])
