@@ -201,9 +201,7 @@ func TestNothingComesBack(t *testing.T) {
 
 func TestCancelGivesWhatIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 505*ms)
-		defer cancel()
-		r := newPath(constant(10*ms), constant(10*ms)).measure(ctx, t, defaults(), &Reflector{})[0]
+		r := newPath(constant(10*ms), constant(10*ms)).measureFor(t, defaults(), 505*ms)[0]
 		// Slots at 2, 12, …, 502 ms: 51 packets, of which those of 492 and 502 ms are on their way.
 		value(t, r, "packets_sent", 51)
 		value(t, r, "packets_received", 49)

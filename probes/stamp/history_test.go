@@ -1,7 +1,6 @@
 package stamp
 
 import (
-	"context"
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
@@ -54,9 +53,7 @@ func TestOneWayDelayWithClocksThatDrift(t *testing.T) {
 			})
 			c := defaults()
 			c.Window, c.Interval = time.Second, 50*ms
-			ctx, cancel := context.WithTimeout(t.Context(), 125*time.Second)
-			defer cancel()
-			results := p.measure(ctx, t, c, &Reflector{})
+			results := p.measureFor(t, c, 125*time.Second)
 			var first, last float64
 			for i, r := range results[:120] {
 				offset := (5 * time.Hour).Seconds() + ppm*1e-6*(float64(i)+0.5)
@@ -114,9 +111,7 @@ func TestAFarClockThatIsSet(t *testing.T) {
 		})
 		c := defaults()
 		c.Window, c.Interval = time.Second, 50*ms
-		ctx, cancel := context.WithTimeout(t.Context(), 31*time.Second)
-		defer cancel()
-		results := p.measure(ctx, t, c, &Reflector{})
+		results := p.measureFor(t, c, 31*time.Second)
 		for i, r := range results[:30] {
 			want := 1.005
 			if i > 20 {

@@ -1,7 +1,6 @@
 package stamp
 
 import (
-	"context"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -125,9 +124,7 @@ func TestOthersOnTheInterface(t *testing.T) {
 		}
 		c := defaults()
 		c.Window = time.Second
-		ctx, cancel := context.WithTimeout(t.Context(), 4500*ms)
-		defer cancel()
-		r := p.measure(ctx, t, c, &Reflector{})
+		r := p.measureFor(t, c, 4500*ms)
 		for i, want := range []probes.Quality{0, 0, probes.CrossTraffic, 0} {
 			if got := r[i].Quality &^ probes.UserStamps; got != want {
 				t.Errorf("window %d: quality %q, want %q (%s)", i, got, want, r[i].Info["other_traffic"])

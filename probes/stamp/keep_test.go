@@ -1,7 +1,6 @@
 package stamp
 
 import (
-	"context"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -25,9 +24,7 @@ func TestSessionOutlivesItsSocket(t *testing.T) {
 		}
 		c := defaults()
 		c.Window = time.Second
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		r := p.measure(ctx, t, c, &Reflector{})
+		r := p.measureFor(t, c, 10*time.Second)
 		// The kernel refuses from 3.002 s on; at 5 s that is not yet two seconds, at 6 s it is.
 		for i, refused := range []float64{0, 0, 0, 100, 100, 100, 0, 0, 0} {
 			value(t, r[i], "packets_refused", refused)

@@ -13,36 +13,13 @@ import (
 )
 
 // mtuAcross searches for the path MTU across an emulated link, which drops what is too long without a word: a black hole.
-func mtuAcross(t *testing.T, up, down netsim.State, serve func(context.Context, *netsim.Host) error) *probes.Result {
+func mtuAcross(t *testing.T, up, down netsim.State, serve func(context.Context, probes.Network) error) *probes.Result {
 	t.Helper()
-	network := netsim.New(1)
-	defer network.Close()
-	edge, host := network.Host("edge", "192.0.2.2"), network.Host("far", "192.0.2.1")
-	network.Connect(edge, host, up, down)
-	serving, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- serve(serving, host) }()
+	b := probetest.NewBench(t, up, down)
+	b.Serve(serve)
 	c := defaults()
 	c.PathMTU, c.Count = true, 10
-	probe, err := Kind().Build(&c, probetest.Env(t, edge), probes.Target{Host: "192.0.2.1", Port: 8620, Text: "far"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var result *probes.Result
-	(&probes.Runner{}).Run(t.Context(), probes.Job{Kind: Name, Probe: probe, Timeout: c.Timeout()}, func(r *probes.Result) { result = r })
-	stop()
-	if err := <-ended; err != nil {
-		t.Errorf("the reflector: %v", err)
-	}
-	return result
-}
-
-func ours(ctx context.Context, host *netsim.Host) error {
-	pc, err := host.ListenPacket(ctx, "udp", ":8620")
-	if err != nil {
-		return err
-	}
-	return FarEnd(quiet()).Packets(ctx, pc)
+	return b.Measure(t.Context(), Kind(), &c, probetest.FarName)
 }
 
 // TestPathMTUOfBlackHoles finds each MTU to the byte, each way by itself, with few packets.
@@ -60,7 +37,7 @@ func TestPathMTUOfBlackHoles(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			began := time.Now()
 			up, down := netsim.State{Delay: 10 * ms, MTU: c.up - headers}, netsim.State{Delay: 10 * ms, MTU: c.down - headers}
-			r := mtuAcross(t, up, down, ours)
+			r := mtuAcross(t, up, down, serving(&Reflector{}))
 			value(t, r, "path_mtu_up_bytes", float64(c.want))
 			value(t, r, "path_mtu_down_bytes", float64(c.wantDown))
 			value(t, r, "path_mtu_bytes", float64(min(c.want, c.wantDown)))
@@ -78,7 +55,7 @@ func TestPathMTUDespiteLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, loss := range []float64{0.05, 0.1} {
 			lossy := netsim.State{Delay: 10 * ms, MTU: 1400 - 28, Loss: loss}
-			r := mtuAcross(t, lossy, lossy, ours)
+			r := mtuAcross(t, lossy, lossy, serving(&Reflector{}))
 			value(t, r, "path_mtu_up_bytes", 1400)
 			value(t, r, "path_mtu_down_bytes", 1400)
 		}
@@ -95,13 +72,13 @@ func TestPathMTUOfForeignReflectors(t *testing.T) {
 	}{
 		"copies": {func(b []byte) []byte { return b }, 1400, 0, "per direction: the reflector does not shorten replies (RFC 10052)", ""},
 		"fixed":  {func(b []byte) []byte { return b[:44] }, 0, 1400, "on the way down: the reflector's replies are not as long as requests", ""},
-		"absent": {func([]byte) []byte { return nil }, 0, 0, "", "no reply from far to 6 packets"},
+		"absent": {func([]byte) []byte { return nil }, 0, 0, "", "no reply from far.example to 6 packets"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				link := netsim.State{Delay: 10 * ms, MTU: 1400 - 28}
-				r := mtuAcross(t, link, link, func(ctx context.Context, host *netsim.Host) error {
-					pc, err := host.ListenPacket(ctx, "udp", ":8620")
+				r := mtuAcross(t, link, link, func(ctx context.Context, far probes.Network) error {
+					pc, err := far.ListenPacket(ctx, "udp", ":8620")
 					if err != nil {
 						return err
 					}

@@ -220,6 +220,14 @@ func (p *path) measure(ctx context.Context, t *testing.T, c Config, r *Reflector
 	return results
 }
 
+// measureFor is measure against a plain reflector, ended after a time.
+func (p *path) measureFor(t *testing.T, c Config, lasts time.Duration) []*probes.Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), lasts)
+	defer cancel()
+	return p.measure(ctx, t, c, &Reflector{})
+}
+
 // probe runs a probe over the path, whatever answers there.
 func (p *path) probe(ctx context.Context, t *testing.T, c Config) []*probes.Result {
 	t.Helper()

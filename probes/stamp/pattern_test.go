@@ -1,7 +1,6 @@
 package stamp
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -56,30 +55,9 @@ func TestEveryPatternIsInTimeOnAShortPath(t *testing.T) {
 // acrossLink measures once across an emulated link with the same profile both ways.
 func acrossLink(t *testing.T, c Config, p netsim.Profile, far *Reflector) *probes.Result {
 	t.Helper()
-	network := netsim.New(1)
-	defer network.Close()
-	edge, host := network.Host("edge", "192.0.2.2"), network.Host("far", "192.0.2.1")
-	network.Connect(edge, host, p, p)
-	pc, err := host.ListenPacket(t.Context(), "udp", ":8620")
-	if err != nil {
-		t.Fatal(err)
-	}
-	serving, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	far.Log = quiet()
-	go func() { ended <- far.Serve(serving, pc) }()
-	probe, err := Kind().Build(&c, probetest.Env(t, edge), probes.Target{Host: "192.0.2.1", Port: 8620, Text: "far"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var result *probes.Result
-	job := probes.Job{Kind: Name, Probe: probe, Timeout: c.Timeout()}
-	(&probes.Runner{}).Run(t.Context(), job, func(r *probes.Result) { result = r })
-	stop()
-	if err := <-ended; err != nil {
-		t.Errorf("the reflector: %v", err)
-	}
-	return result
+	b := probetest.NewBench(t, p, p)
+	b.Serve(serving(far))
+	return b.Measure(t.Context(), Kind(), &c, probetest.FarName)
 }
 
 // TestFramesOfAnOutageAreLate holds back what is sent in 137 ms until they are over: late are exactly the frames that
@@ -200,11 +178,9 @@ func TestFrameIsLostWithOneOfItsPackets(t *testing.T) {
 // TestPatternGoesOnAcrossWindows sums the frames of windows up.
 func TestPatternGoesOnAcrossWindows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, stop := context.WithTimeout(t.Context(), 20*time.Second+lead+30*ms)
-		defer stop()
 		c := withPattern("gaming")
 		c.Window = 5 * time.Second
-		results := newPath(constant(10*ms), constant(10*ms)).measure(ctx, t, c, &Reflector{})
+		results := newPath(constant(10*ms), constant(10*ms)).measureFor(t, c, 20*time.Second+lead+30*ms)
 		frames := 0.0
 		for _, r := range results[:4] {
 			frames += r.Values["frames_sent"]

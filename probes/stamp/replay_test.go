@@ -1,7 +1,6 @@
 package stamp
 
 import (
-	"context"
 	"math"
 	"os"
 	"path/filepath"
@@ -54,31 +53,11 @@ func TestReplayedDriveIsMeasuredAsRecorded(t *testing.T) {
 // acrossCourse measures once round a course, in virtual time.
 func acrossCourse(t *testing.T, course *netsim.Course, interval time.Duration) *probes.Result {
 	t.Helper()
-	network := netsim.New(1)
-	defer network.Close()
-	edge, far := network.Host("edge", "192.0.2.2"), network.Host("far", "192.0.2.1")
-	network.Connect(edge, far, course.Up, course.Down)
-	pc, err := far.ListenPacket(t.Context(), "udp", ":8620")
-	if err != nil {
-		t.Fatal(err)
-	}
-	serving, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- FarEnd(quiet()).Packets(serving, pc) }()
-
+	b := probetest.NewBench(t, course.Up, course.Down)
+	b.Serve(serving(&Reflector{}))
 	c := defaults()
 	c.Interval, c.Count = interval, int(course.Length/interval)
-	target := probes.Target{Host: "192.0.2.1", Port: 8620, Text: "far"}
-	probe, err := Kind().Build(&c, probetest.Env(t, edge), target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var result *probes.Result
-	(&probes.Runner{}).Run(t.Context(), probes.Job{Kind: Name, Probe: probe}, func(r *probes.Result) { result = r })
-	stop()
-	if err := <-ended; err != nil {
-		t.Errorf("the reflector: %v", err)
-	}
+	result := b.Measure(t.Context(), Kind(), &c, probetest.FarName)
 	if result.Outcome != probes.OK || result.Values["packets_lost"] != 0 {
 		t.Errorf("%s: %s, %v lost", result.Outcome, result.Error, result.Values["packets_lost"])
 	}

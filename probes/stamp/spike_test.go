@@ -1,7 +1,6 @@
 package stamp
 
 import (
-	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,8 +86,6 @@ func TestLatencySettlesAcrossWindows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := defaults()
 		c.Window = time.Second
-		ctx, cancel := context.WithTimeout(t.Context(), 10500*ms)
-		defer cancel()
 		up := func(n int) []time.Duration {
 			switch {
 			case n >= 80 && n < 100, n >= 500 && n < 520, n >= 550 && n < 565:
@@ -101,7 +98,7 @@ func TestLatencySettlesAcrossWindows(t *testing.T) {
 			return []time.Duration{10 * ms}
 		}
 		var got []probes.Event
-		for _, r := range newPath(up, constant(10*ms)).measure(ctx, t, c, &Reflector{}) {
+		for _, r := range newPath(up, constant(10*ms)).measureFor(t, c, 10500*ms) {
 			for _, e := range r.Events {
 				got = append(got, probes.Event{Duration: e.Duration, Detail: e.Detail})
 			}
@@ -122,8 +119,6 @@ func TestLatencyIsNotWaitedForWithoutEnd(t *testing.T) {
 		start := time.Now()
 		c := defaults()
 		c.Window = time.Second
-		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
-		defer cancel()
 		up := func(int) []time.Duration {
 			switch at := time.Since(start); {
 			case at < time.Second:
@@ -134,7 +129,7 @@ func TestLatencyIsNotWaitedForWithoutEnd(t *testing.T) {
 			return []time.Duration{30 * ms}
 		}
 		told := -1
-		for i, r := range newPath(up, constant(10*ms)).measure(ctx, t, c, &Reflector{}) {
+		for i, r := range newPath(up, constant(10*ms)).measureFor(t, c, 15*time.Second) {
 			for _, e := range r.Events {
 				told = i
 				if e.Spike == nil || e.Spike.Settled >= 0 {

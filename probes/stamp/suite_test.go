@@ -1,9 +1,11 @@
 package stamp
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/probetest"
 )
 
@@ -15,5 +17,17 @@ func TestSuite(t *testing.T) {
 				config.Count, config.Interval, config.Window = 50, 50*ms, window
 			}}.Run(t)
 		})
+	}
+}
+
+// serving is a far end that is a reflector alone.
+func serving(r *Reflector) func(context.Context, probes.Network) error {
+	return func(ctx context.Context, far probes.Network) error {
+		r.Log = quiet()
+		pc, err := far.ListenPacket(ctx, "udp", ":8620")
+		if err != nil {
+			return err
+		}
+		return r.Serve(ctx, pc)
 	}
 }

@@ -1,7 +1,6 @@
 package stamp
 
 import (
-	"context"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -49,9 +48,7 @@ func TestWindowsAddUpToOneRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := c
 		c.Window = time.Second
-		ctx, cancel := context.WithTimeout(t.Context(), length+4*time.Second)
-		defer cancel()
-		results := troubled(3).measure(ctx, t, c, &Reflector{})
+		results := troubled(3).measureFor(t, c, length+4*time.Second)
 		checkWindows(t, results[:len(results)-1])
 		for _, r := range results[:30] { // those behind the end of the other run hold nothing new
 			add(windowed, r)
@@ -132,10 +129,8 @@ func TestLossesAtSeamsKeepTheirDirection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := defaults()
 		c.Window = time.Second
-		ctx, cancel := context.WithTimeout(t.Context(), 10500*ms)
-		defer cancel()
 		outUp, outDown := span(195, 205), span(390, 412)
-		r := newPath(lose(constant(10*ms), outUp...), lose(constant(10*ms), outDown...)).measure(ctx, t, c, &Reflector{})
+		r := newPath(lose(constant(10*ms), outUp...), lose(constant(10*ms), outDown...)).measureFor(t, c, 10500*ms)
 		want := []struct{ up, down, gap float64 }{
 			{0, 0, 0}, {5, 0, 0.05}, {5, 0, 0.1}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0},
 		}
@@ -178,9 +173,7 @@ func TestRecoveredPackets(t *testing.T) {
 			}
 			return []time.Duration{10 * ms}
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		defer cancel()
-		r := newPath(constant(10*ms), down).measure(ctx, t, c, &Reflector{})
+		r := newPath(constant(10*ms), down).measureFor(t, c, 20*time.Second)
 		value(t, r[0], "packets_lost", 1)
 		value(t, r[0], "packets_lost_down", 1)
 		value(t, r[0], "packets_late", 0)
@@ -200,9 +193,7 @@ func TestWindowsEndCleanlyOnCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := defaults()
 		c.Window = time.Second
-		ctx, cancel := context.WithTimeout(t.Context(), 2500*ms)
-		defer cancel()
-		r := newPath(lose(constant(10*ms), 180, 240), constant(10*ms)).measure(ctx, t, c, &Reflector{})
+		r := newPath(lose(constant(10*ms), 180, 240), constant(10*ms)).measureFor(t, c, 2500*ms)
 		// The second window waits for packet 180 when the end comes. The third one has 50 packets: 0.498 s of slots.
 		if len(r) != 3 {
 			t.Fatalf("%d results, want 3", len(r))
@@ -225,9 +216,7 @@ func TestWindowWithoutRepliesIsATimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := defaults()
 		c.Window, c.Interval = time.Second, 100*ms
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		r := newPath(lose(constant(10*ms), span(15, 45)...), constant(10*ms)).measure(ctx, t, c, &Reflector{})
+		r := newPath(lose(constant(10*ms), span(15, 45)...), constant(10*ms)).measureFor(t, c, 10*time.Second)
 		for i, want := range []probes.Outcome{probes.OK, probes.OK, probes.Timeout, probes.Timeout, probes.OK, probes.OK} {
 			if r[i].Outcome != want {
 				t.Errorf("window %d: %s (%s), want %s", i, r[i].Outcome, r[i].Error, want)
