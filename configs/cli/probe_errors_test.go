@@ -7,13 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/nrprobe/nrprobe/probes/all"
 	"github.com/nrprobe/nrprobe/probes/farend"
+	"github.com/nrprobe/nrprobe/probes/probetest"
 	"github.com/nrprobe/nrprobe/probes/stamp"
 )
 
@@ -34,36 +34,7 @@ func brief(kind string) []string {
 // noSuchName answers every query over UDP with NXDOMAIN.
 func noSuchName(t *testing.T) (server string) {
 	t.Helper()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		b := make([]byte, 1500)
-		for {
-			n, from, err := pc.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			var m dnsmessage.Message
-			if err := m.Unpack(b[:n]); err != nil {
-				t.Error(err)
-				return
-			}
-			reply, err := (&dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RCode: dnsmessage.RCodeNameError}, Questions: m.Questions}).Pack()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			_, _ = pc.WriteTo(reply, from)
-		}
-	})
-	t.Cleanup(func() {
-		_ = pc.Close()
-		serving.Wait()
-	})
-	return pc.LocalAddr().String()
+	return probetest.NameServer(t, func(reply *dnsmessage.Message) { reply.RCode = dnsmessage.RCodeNameError })
 }
 
 // silentPort is a port on which nobody listens, neither over TCP nor over UDP, as both were free a moment ago.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/probetest"
 )
 
 func TestBoundToTheLoopbackInterface(t *testing.T) {
@@ -40,7 +41,7 @@ func TestBoundToTheLoopbackInterface(t *testing.T) {
 
 // TestNamesThroughTheInterface: the chosen name servers are asked through the chosen interface, and through no other.
 func TestNamesThroughTheInterface(t *testing.T) {
-	server := nameServer(t)
+	server := probetest.NameServer(t, names)
 	got, err := makeNetwork(t, Config{Interface: "lo", Family: "4", DNS: []string{server}}).Resolve(t.Context(), "far.example.")
 	if err != nil || len(got) != 1 || got[0].String() != "192.0.2.1" {
 		t.Errorf("through lo: %v, %v", got, err)

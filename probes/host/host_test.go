@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/probetest"
 )
 
 func makeNetwork(t *testing.T, c Config) probes.Network {
@@ -131,44 +132,9 @@ func TestResolveLiterals(t *testing.T) {
 	}
 }
 
-// nameServer knows far.example by one address of each family, on a UDP port of its own.
-func nameServer(t *testing.T) string {
-	t.Helper()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		b := make([]byte, 1500)
-		for {
-			size, from, err := pc.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			var m dnsmessage.Message
-			if err := m.Unpack(b[:size]); err != nil {
-				t.Error(err)
-				return
-			}
-			reply, err := answer(m)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			_, _ = pc.WriteTo(reply, from)
-		}
-	})
-	t.Cleanup(func() {
-		_ = pc.Close()
-		wg.Wait()
-	})
-	return pc.LocalAddr().String()
-}
-
-func answer(m dnsmessage.Message) ([]byte, error) {
-	q := m.Questions[0]
-	reply := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true}, Questions: m.Questions}
+// names knows far.example by one address of each family, and old.example by one of IPv4.
+func names(reply *dnsmessage.Message) {
+	q := reply.Questions[0]
 	header := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 60}
 	switch {
 	case q.Name.String() == "old.example." && q.Type == dnsmessage.TypeA:
@@ -181,11 +147,10 @@ func answer(m dnsmessage.Message) ([]byte, error) {
 	case q.Type == dnsmessage.TypeAAAA:
 		reply.Answers = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.AAAAResource{AAAA: netip.MustParseAddr("2001:db8::1").As16()}}}
 	}
-	return reply.Pack()
 }
 
 func TestResolveThroughChosenServers(t *testing.T) {
-	server := nameServer(t)
+	server := probetest.NameServer(t, names)
 	for family, want := range map[string][]string{"4": {"192.0.2.1"}, "6": {"2001:db8::1"}, "any": {"192.0.2.1", "2001:db8::1"}} {
 		got, err := makeNetwork(t, Config{Family: family, DNS: []string{server}}).Resolve(t.Context(), "far.example.")
 		if err != nil {
