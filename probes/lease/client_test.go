@@ -283,7 +283,12 @@ func TestStrangers(t *testing.T) {
 				t.Fatal(err)
 			}
 			var serving sync.WaitGroup
-			serving.Go(func() { answerWith(l, text) })
+			serving.Go(func() {
+				probetest.Accept(l, func(c net.Conn) {
+					_, _ = io.WriteString(c, text)
+					_, _ = io.Copy(io.Discard, c) // until it has gone
+				})
+			})
 			begun := time.Now()
 			r := w.request(w.agent(netsim.State{Delay: owd}, ""))
 			r.Wait = 20 * time.Second
@@ -295,23 +300,6 @@ func TestStrangers(t *testing.T) {
 			}
 			_ = l.Close()
 			serving.Wait()
-		})
-	}
-}
-
-// answerWith says the same to everybody, and waits until they have gone.
-func answerWith(l net.Listener, text string) {
-	var serving sync.WaitGroup
-	defer serving.Wait()
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		serving.Go(func() {
-			defer c.Close()
-			_, _ = io.WriteString(c, text)
-			_, _ = io.Copy(io.Discard, c)
 		})
 	}
 }
