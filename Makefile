@@ -92,7 +92,7 @@ test-gate: ## hold nrprobe check to its error rates in some hundred runs; bench-
 lint: $(GOLANGCI) ## vet, lint, formatting
 	go vet ./...
 	go vet -tags 'integration netns bench' ./configs/e2e/
-	go vet -tags edge .
+	go vet -tags edge ./configs/... .
 	$(GOLANGCI) run ./...
 
 .PHONY: golden

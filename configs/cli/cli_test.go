@@ -2,10 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/nrprobe/nrprobe/probes/all"
@@ -26,6 +28,22 @@ func run(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	var out, errs bytes.Buffer
 	code = Run(process(t.TempDir(), &out, &errs, args...))
 	return out.String(), errs.String(), code
+}
+
+// background runs f until the test ends.
+func background(t *testing.T, what string, f func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := f(ctx); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
 }
 
 func file(t *testing.T, name, text string) string {

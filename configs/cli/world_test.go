@@ -4,7 +4,6 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -54,22 +53,6 @@ func signalSelf(t *testing.T, s syscall.Signal) {
 	if err := syscall.Kill(os.Getpid(), s); err != nil {
 		t.Error(err)
 	}
-}
-
-// background runs f until the test ends.
-func background(t *testing.T, what string, f func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := f(ctx); err != nil {
-			t.Errorf("%s: %v", what, err)
-		}
-	})
-	t.Cleanup(func() {
-		cancel()
-		running.Wait()
-	})
 }
 
 // startFarEnd starts a reflector with the services on free ports.
