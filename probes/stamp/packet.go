@@ -16,7 +16,7 @@ const (
 	baseSize     = 44
 	baseSizeAuth = 112
 	leastRequest = 14
-	leastReply   = 36
+	leastReply   = 36 // unauthenticated
 )
 
 // maxPacketSize is room for any packet that fits into a jumbo frame. Nobody measures a link with longer ones, which
@@ -29,6 +29,14 @@ func (m mode) base() int {
 		return baseSizeAuth
 	}
 	return baseSize
+}
+
+// leastReply is the size of the shortest reply.
+func (m mode) leastReply() int {
+	if m == authenticated {
+		return baseSizeAuth
+	}
+	return leastReply
 }
 
 // request is what a Session-Sender puts into a base packet.
@@ -123,7 +131,7 @@ func (r *reply) put(b []byte, m mode) {
 // parse reads a reply, leniently: an unauthenticated one may end behind T1, as those of some TWAMP-Light reflectors
 // do. ok is false when the packet is too short to be one.
 func (r *reply) parse(b []byte, m mode) (ok bool) {
-	if len(b) < leastReply || m == authenticated && len(b) < baseSizeAuth {
+	if len(b) < m.leastReply() {
 		return false
 	}
 	at, l := m.t1Offset(), m.replyLayout()

@@ -121,7 +121,7 @@ const askClock = 10 * time.Second
 func (r *responder) answer(buffer []byte, n int, x *exchange) int {
 	m := r.sign.mode()
 	var q request
-	if !q.parse(buffer[:n], m) || reflected(buffer[:n], m, &x.arrival) {
+	if !q.parse(buffer[:n], m) || reflected(buffer[:n], m) {
 		return 0
 	}
 	x.mark, x.length, x.followUp, x.session = -1, 0, false, nil

@@ -3,8 +3,6 @@ package stamp
 import (
 	"encoding/binary"
 	"time"
-
-	"github.com/nrprobe/nrprobe/probes/farend"
 )
 
 // turnDownAfter is how often at most a reflector says that a code does not fit its key: often enough for a sender to
@@ -37,13 +35,20 @@ func turnedDown(packet []byte) bool {
 	return binary.BigEndian.Uint64(packet[authenticated.replyLayout().t2:]) == 0
 }
 
-// reflected says whether a packet is no request but a reply: it comes from a port where reflectors listen, such as ours, and T1 and T2 stand where requests have zeros. To answer it would make two reflectors, whom a forged
-// source address brought together, answer each other for ever.
-func reflected(packet []byte, m mode, a *arrival) bool {
-	from := a.from.Port()
-	if from != farend.STAMPPort && from != farend.StampWellKnown && from != a.to.Port() || len(packet) < m.base() {
+// reflected says whether a packet is no request but a reply, from whatever port: it repeats a T1, and its T2 lies within a
+// second of its T3. To answer it would make two reflectors, whom a forged source address brought together, answer each other
+// for ever.
+//
+// Requests have zeros where T2 is, or the padding of a TWAMP-Light sender. Random padding is taken for a reply once in 2^31
+// packets, because 2^33 of 2^64 values lie so near; a pattern that repeats in two seconds at most of the 136 years that T1 can
+// tell; that of a sender without a clock, whose T1 is 0, never. T2 and T3 are of one clock and in one format, whose upper half
+// counts seconds in either, so that the difference need not know which it is.
+func reflected(packet []byte, m mode) bool {
+	if len(packet) < m.leastReply() {
 		return false
 	}
+	const second = 1 << 32
 	l := m.replyLayout()
-	return binary.BigEndian.Uint64(packet[l.t2:]) != 0 && binary.BigEndian.Uint64(packet[l.t1:]) != 0
+	t1, t2, t3 := binary.BigEndian.Uint64(packet[l.t1:]), binary.BigEndian.Uint64(packet[l.t2:]), binary.BigEndian.Uint64(packet[m.t1Offset():])
+	return t1 != 0 && min(t2, t3) >= second && max(t2, t3)-min(t2, t3) <= second
 }

@@ -2,10 +2,18 @@ package stamp
 
 import (
 	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nrprobe/nrprobe/probes/netsim"
 )
 
 // TestForgedRequestsAreTurnedDown holds what a reflector says to a code that does not fit its key, and how often.
@@ -58,30 +66,141 @@ func TestForgedRequestsAreTurnedDown(t *testing.T) {
 	})
 }
 
-// TestReflectorsDoNotAnswerEachOther brings two together as a forged source address would.
-func TestReflectorsDoNotAnswerEachOther(t *testing.T) {
-	for _, c := range []struct {
-		key  []byte
-		from string
-		want bool // an answer
-	}{
-		{nil, "192.0.2.7:862", false},
-		{nil, "192.0.2.7:8620", false},
-		{nil, "192.0.2.7:9000", false}, // the port on which ours listens
-		{nil, "192.0.2.7:54321", true}, // what senders put where zeros belong is ignored
-		{bytes.Repeat([]byte{7}, 16), "192.0.2.7:862", false},
-	} {
-		one, other := newResponder(t, Reflector{Key: c.key}), newResponder(t, Reflector{Key: c.key})
-		template := newTemplate(&Config{Size: 200, TLVs: true}, one.sign, 7, newRandom())
-		template.prepare(0)
-		packet := template.depart(golden.UnixNano())
-		a := arrival{from: netip.MustParseAddrPort(c.from), to: netip.MustParseAddrPort("192.0.2.8:9000"), t2: golden.UnixNano(), tos: -1}
-		if n := one.answer(packet, len(packet), &exchange{arrival: a}); n != len(packet) {
-			t.Errorf("from %s: a request was not answered", c.from)
+// counted is a socket that counts what is sent on it.
+type counted struct {
+	net.PacketConn
+	packets *atomic.Int64
+}
+
+func (c counted) WriteTo(b []byte, to net.Addr) (int, error) {
+	c.packets.Add(1)
+	return c.PacketConn.WriteTo(b, to)
+}
+
+// answers is how many packets two reflectors on ports of their own send after one that seems to come from the first has
+// arrived at the second.
+func answers(t *testing.T, forged []byte, keys [2][]byte) int {
+	t.Helper()
+	var packets atomic.Int64
+	synctest.Test(t, func(t *testing.T) {
+		network := netsim.New(1)
+		defer network.Close()
+		hosts := [2]*netsim.Host{network.Host("a", "192.0.2.7"), network.Host("b", "192.0.2.8")}
+		network.Connect(hosts[0], hosts[1], netsim.State{Delay: 5 * ms}, netsim.State{Delay: 5 * ms})
+		serving, stop := context.WithCancel(t.Context())
+		var served sync.WaitGroup
+		var sockets [2]net.PacketConn
+		for i, host := range hosts {
+			pc, err := host.ListenPacket(t.Context(), "udp", fmt.Sprintf(":%d", 9000+i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sockets[i] = pc
+			r := Reflector{Key: keys[i], Log: quiet()}
+			served.Go(func() {
+				if err := r.Serve(serving, counted{pc, &packets}); err != nil {
+					t.Errorf("reflector %d: %v", i, err)
+				}
+			})
 		}
-		one.depart(packet, golden.UnixNano())
-		if n := other.answer(packet, len(packet), &exchange{arrival: a}); (n > 0) != c.want {
-			t.Errorf("from %s: %d octets in answer to a reply", c.from, n)
+		if _, err := sockets[0].WriteTo(forged, net.UDPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.8:9001"))); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(10 * time.Second)
+		stop()
+		served.Wait()
+	})
+	return int(packets.Load())
+}
+
+// forgeries are packets of every kind that somebody may send under another's address.
+func forgeries(t *testing.T, key []byte) map[string][]byte {
+	t.Helper()
+	sign, err := newSigner(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := append(unhex(t, goldenRequestAuth), make([]byte, hmacSize)...)
+	sign.signBase(signed)
+	template := newTemplate(&Config{Size: 200, TLVs: true, DSCP: 46}, sign, 7, newRandom())
+	template.prepare(0)
+	random := make([]byte, 1400)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(random)
+	timeless := make([]byte, 1400) // of a request of either layout, nothing but its number
+	timeless[3] = 1
+	keyed := make([]byte, 1400)
+	copy(keyed, unhex(t, goldenRequestAuth))
+	slow := unhex(t, goldenReply) // reflected after more than a second
+	slow[7] += 2
+	return map[string][]byte{
+		"zeros":                    make([]byte, 1400),
+		"ones":                     bytes.Repeat([]byte{0xff}, 1400),
+		"random":                   random,
+		"without times":            timeless,
+		"request":                  unhex(t, goldenRequest),
+		"extended request":         bytes.Clone(template.depart(golden.UnixNano())),
+		"shortest request":         unhex(t, goldenRequest)[:leastRequest],
+		"signed request":           signed,
+		"request with another key": keyed,
+		"reply":                    unhex(t, goldenReply),
+		"short reply":              unhex(t, goldenReply)[:leastReply],
+		"slow reply":               slow,
+		"keyed reply":              append(unhex(t, goldenReplyAuth), make([]byte, hmacSize)...),
+	}
+}
+
+// TestReflectorsDoNotAnswerEachOther brings two together as a forged source address would: whatever the packet is, a few
+// answers later there is silence.
+func TestReflectorsDoNotAnswerEachOther(t *testing.T) {
+	key := bytes.Repeat([]byte{7}, 16)
+	for name, keys := range map[string][2][]byte{
+		"open": {nil, nil},
+	} {
+		for kind, forged := range forgeries(t, key) {
+			if n := answers(t, forged, keys); n > 3 {
+				t.Errorf("%s: %d answers to one %s", name, n, kind)
+			}
+		}
+	}
+}
+
+// TestWhatRequestsHaveInPlaceOfZerosIsIgnored holds that none is taken for a reply: padding of every kind behind times of
+// every kind. A reply is taken for one in both formats and from reflectors that take one time for T2 and T3.
+func TestWhatRequestsHaveInPlaceOfZerosIsIgnored(t *testing.T) {
+	draw := rand.NewChaCha8([32]byte{1})
+	for kind, fill := range map[string]func(b []byte){
+		"zeros":   func(b []byte) { clear(b) },
+		"ones":    func(b []byte) { copy(b, bytes.Repeat([]byte{0xff}, len(b))) },
+		"pattern": func(b []byte) { copy(b, bytes.Repeat([]byte("ping"), len(b)/4)) },
+		"random":  func(b []byte) { _, _ = draw.Read(b) },
+		"numbers": func(b []byte) { copy(b, bytes.Repeat([]byte{0, 0, 0, 1}, len(b)/4)) },
+	} {
+		for name, t1 := range map[string]timestamp{
+			"NTP": newTimestamp(golden.UnixNano(), formatNTP), "PTP": newTimestamp(golden.UnixNano(), formatPTP),
+			"none": 0, "since the start": 1000 << 32, "since just now": 1 << 31, "all ones": 1<<64 - 1<<33,
+		} {
+			for _, m := range []mode{unauthenticated, authenticated} {
+				for range 1000 {
+					packet := make([]byte, 400)
+					(&request{seq: 5, t1: t1, err: errorUnknown}).put(packet, m)
+					fill(packet[m.t1Offset()+12 : 396])
+					if reflected(packet, m) {
+						t.Fatalf("a request with %s behind the time %s, mode %d, is taken for a reply", kind, name, m)
+					}
+				}
+			}
+		}
+	}
+	for _, f := range []format{formatNTP, formatPTP} {
+		for _, apart := range []time.Duration{0, time.Microsecond, time.Second, -time.Microsecond} {
+			for _, m := range []mode{unauthenticated, authenticated} {
+				packet := make([]byte, m.base())
+				at := golden.Add(300 * ms).UnixNano() // so that a part lies in another second
+				(&reply{t1: 1, t2: newTimestamp(at, f), t3: newTimestamp(at+int64(apart), f)}).put(packet, m)
+				if !reflected(packet, m) || m == unauthenticated && !reflected(packet[:leastReply], m) {
+					t.Errorf("a reply %v after its request, format %d, mode %d, is not taken for one", apart, f, m)
+				}
+			}
 		}
 	}
 }
