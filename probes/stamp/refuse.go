@@ -15,10 +15,15 @@ const turnDownAfter = 10 * time.Millisecond
 // RFC 8762 leaves open what becomes of such a request. The reply repeats the numbers of the sender, has no time stamps,
 // no number of its own and no code: it is worth nothing to who would like to have something signed, opens no session and
 // is as long as the request. A request that is not of the authenticated layout gets none, because its sender would take it
-// for a reply.
+// for a reply. One without a time stamp gets none either, which is what another reflector says here, nor one with anything
+// where zeros belong, which is a reply: two reflectors that a forged source address brought together would turn each other
+// down for ever.
 func (r *responder) turnDown(buffer []byte, n int, q *request, x *exchange) int {
 	const tooSoon = int64(turnDownAfter)
-	if r.turned && r.now-r.turnedDown < tooSoon || [12]byte(buffer[4:16]) != [12]byte{} {
+	if r.turned && r.now-r.turnedDown < tooSoon || q.t1 == 0 {
+		return 0
+	}
+	if [12]byte(buffer[4:16]) != [12]byte{} || [68]byte(buffer[28:96]) != [68]byte{} {
 		return 0
 	}
 	r.turned, r.turnedDown = true, r.now

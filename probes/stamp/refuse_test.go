@@ -122,6 +122,8 @@ func forgeries(t *testing.T, key []byte) map[string][]byte {
 	}
 	signed := append(unhex(t, goldenRequestAuth), make([]byte, hmacSize)...)
 	sign.signBase(signed)
+	undated := make([]byte, baseSizeAuth)
+	sign.signBase(undated)
 	template := newTemplate(&Config{Size: 200, TLVs: true, DSCP: 46}, sign, 7, newRandom())
 	template.prepare(0)
 	random := make([]byte, 1400)
@@ -130,6 +132,8 @@ func forgeries(t *testing.T, key []byte) map[string][]byte {
 	timeless[3] = 1
 	keyed := make([]byte, 1400)
 	copy(keyed, unhex(t, goldenRequestAuth))
+	turnedDown := make([]byte, baseSizeAuth)
+	(&reply{err: errorUnknown, senderSeq: 1, t1: 1 << 63, senderErr: errorUnknown}).put(turnedDown, authenticated)
 	slow := unhex(t, goldenReply) // reflected after more than a second
 	slow[7] += 2
 	return map[string][]byte{
@@ -141,7 +145,9 @@ func forgeries(t *testing.T, key []byte) map[string][]byte {
 		"extended request":         bytes.Clone(template.depart(golden.UnixNano())),
 		"shortest request":         unhex(t, goldenRequest)[:leastRequest],
 		"signed request":           signed,
+		"signed, without a time":   undated,
 		"request with another key": keyed,
+		"turn-down":                turnedDown,
 		"reply":                    unhex(t, goldenReply),
 		"short reply":              unhex(t, goldenReply)[:leastReply],
 		"slow reply":               slow,
@@ -152,14 +158,23 @@ func forgeries(t *testing.T, key []byte) map[string][]byte {
 // TestReflectorsDoNotAnswerEachOther brings two together as a forged source address would: whatever the packet is, a few
 // answers later there is silence.
 func TestReflectorsDoNotAnswerEachOther(t *testing.T) {
-	key := bytes.Repeat([]byte{7}, 16)
+	key, other := bytes.Repeat([]byte{7}, 16), bytes.Repeat([]byte{9}, 16)
 	for name, keys := range map[string][2][]byte{
-		"open": {nil, nil},
+		"open":           {nil, nil},
+		"same key":       {key, key},
+		"another key":    {other, key},
+		"open and keyed": {nil, key},
+		"keyed and open": {key, nil},
 	} {
+		total := 0
 		for kind, forged := range forgeries(t, key) {
-			if n := answers(t, forged, keys); n > 3 {
+			n := answers(t, forged, keys)
+			if total += n; n > 2 {
 				t.Errorf("%s: %d answers to one %s", name, n, kind)
 			}
+		}
+		if total == 0 {
+			t.Errorf("%s: nothing was answered", name)
 		}
 	}
 }
