@@ -29,13 +29,19 @@ type Bench struct {
 // NewBench makes a bench whose far host is FarName. A direction that is nil takes 10 ms and loses nothing.
 func NewBench(t *testing.T, up, down netsim.Profile) *Bench {
 	t.Helper()
+	return NewBenchOf(t, 1, up, down)
+}
+
+// NewBenchOf is NewBench with the seed of what the links lose and reorder.
+func NewBenchOf(t *testing.T, seed uint64, up, down netsim.Profile) *Bench {
+	t.Helper()
 	if up == nil {
 		up = netsim.State{Delay: 10 * time.Millisecond}
 	}
 	if down == nil {
 		down = netsim.State{Delay: 10 * time.Millisecond}
 	}
-	b := &Bench{Net: netsim.New(1), t: t}
+	b := &Bench{Net: netsim.New(seed), t: t}
 	b.ctx, b.Kill = context.WithCancel(context.Background())
 	b.Edge = b.Net.Host("edge", "10.0.0.1", "fd00::1")
 	b.Far = b.Net.Host(FarName, FarAddress4, FarAddress6)

@@ -23,14 +23,15 @@ const (
 	// baseMTU and baseMTU6 are sizes that pass nearly everywhere (RFC 8899 section 5.1.2, RFC 8200 section 5).
 	baseMTU  = 1200
 	baseMTU6 = 1280
-	// mtuTries is how often a size is tried before it counts as too large: MAX_PROBES of RFC 8899 section 5.1.2.
+	// mtuTries is how often a size is tried before it counts as too large: MAX_PROBES of RFC 8899 section 5.1.2. Where a tenth
+	// of round trips is lost, one size in a thousand is taken for too large by chance.
 	mtuTries = 3
 	// mtuWait is the least time for an answer: the least PROBE_TIMER of RFC 8899 section 5.1.1.
 	mtuWait = time.Second
 	// mtuRound is how many sizes are tried at once: each round leaves a fifth of the range.
 	mtuRound = 4
-	// mtuBudget bounds the packets of one direction's search.
-	mtuBudget = 24
+	// mtuBudget bounds the packets of one direction's search: twice as many as where none is lost.
+	mtuBudget = 48
 	// mtuPayload is the longest packet of a search, that of the key size.
 	mtuPayload = 9000
 	// mtuTimeout is what a search may take: with an answer after at most a second, all rounds of both directions.
@@ -76,6 +77,8 @@ type mtuSearch struct {
 
 	shortens  bool // the far end makes short replies
 	symmetric bool // its replies are else as long as requests
+
+	unfinished string // what is known of a direction whose search took too many packets
 }
 
 // searchMTU finds the path MTU and takes it down.
@@ -171,34 +174,40 @@ func (s *mtuSearch) top(ctx context.Context) (int, error) {
 	return largest, err
 }
 
-// find returns the largest size that passes, of those from low, which does, to high.
+// find returns the largest size that passes, of those from low, which does, to high; 0 when it took too many packets to tell.
 func (s *mtuSearch) find(ctx context.Context, low, high int, short bool) (int, error) {
-	failed := high + 1     // the smallest size that is taken for too large
 	sizes := []int{high}   // most links carry what their interfaces take
 	tries := map[int]int{} // of each size
-	for low < high && s.sent < mtuBudget {
+	for low < high {
+		if s.sent >= mtuBudget {
+			s.unfinished = fmt.Sprintf("%d at least: too many packets were lost to tell how much more", low)
+			return 0, nil
+		}
 		best, err := s.round(ctx, sizes, short)
 		if err != nil {
-			return low, err
+			return 0, err
 		}
+		failed := high // the smallest size that was tried and may be too large
 		low = max(low, best)
-		if low >= failed {
-			failed = high + 1 // it was lost by chance before
-		}
 		for _, size := range sizes {
 			tries[size]++
+		}
+		for size := range tries {
 			if size > low {
 				failed = min(failed, size)
 			}
 		}
-		if sizes = s.candidates(low, failed); len(sizes) > 0 {
-			continue
+		// A packet that was lost by chance looks like one that is too large, so it is tried again: as soon as all smaller ones
+		// pass, and when nothing lies between.
+		left, passed := mtuTries-tries[failed], best == sizes[len(sizes)-1]
+		switch sizes = s.candidates(low, failed); {
+		case len(sizes) == 0 && left <= 0:
+			return low, nil
+		case len(sizes) == 0:
+			sizes = slices.Repeat([]int{failed}, left)
+		case passed && left > 0:
+			sizes = append(sizes, failed)
 		}
-		// Nothing lies between. A packet that was lost by chance looks like one that is too large, so it is tried again.
-		if tries[failed] >= mtuTries {
-			break
-		}
-		sizes = slices.Repeat([]int{failed}, mtuTries-tries[failed])
 	}
 	return low, nil
 }
@@ -311,6 +320,13 @@ func (s *mtuSearch) report(rec *probes.Recorder, up, down int) {
 	}
 	rec.Note("path_mtu", strings.Join(said, ", "))
 	rec.Note(mtuNote, fmt.Sprint(s.seq))
+	if s.unfinished != "" {
+		way := "on the way up"
+		if up > 0 {
+			way = "on the way down"
+		}
+		rec.Note("path_mtu_missing", way+", which is "+s.unfinished)
+	}
 	if up == 0 {
 		return
 	}

@@ -2,10 +2,13 @@ package stamp
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/netsim"
@@ -15,7 +18,7 @@ import (
 // mtuAcross searches for the path MTU across an emulated link, which drops what is too long without a word: a black hole.
 func mtuAcross(t *testing.T, up, down netsim.State, serve func(context.Context, probes.Network) error) *probes.Result {
 	t.Helper()
-	b := probetest.NewBench(t, up, down)
+	b := probetest.NewBenchOf(t, uint64(up.MTU), up, down) // each loses others
 	b.Serve(serve)
 	c := defaults()
 	c.PathMTU, c.Count = true, 10
@@ -50,16 +53,34 @@ func TestPathMTUOfBlackHoles(t *testing.T) {
 	}
 }
 
-// TestPathMTUDespiteLoss: a packet lost by chance is not taken for one that is too long.
+// TestPathMTUDespiteLoss: a packet lost by chance is not taken for one that is too long, and where so many are lost that the
+// search does not end, nothing but that is told.
 func TestPathMTUDespiteLoss(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		for _, loss := range []float64{0.05, 0.1} {
-			lossy := netsim.State{Delay: 10 * ms, MTU: 1400 - 28, Loss: loss}
-			r := mtuAcross(t, lossy, lossy, serving(&Reflector{}))
-			value(t, r, "path_mtu_up_bytes", 1400)
-			value(t, r, "path_mtu_down_bytes", 1400)
+	unfinished := map[float64]int{}
+	for _, loss := range []float64{0, 0.005, 0.01, 0.02, 0.05} {
+		for mtu := 1203; mtu <= 1500; mtu += 7 {
+			synctest.Test(t, func(t *testing.T) {
+				lossy := netsim.State{Delay: 10 * ms, MTU: mtu - 28, Loss: loss}
+				r := mtuAcross(t, lossy, lossy, serving(&Reflector{}))
+				least := 0
+				if n, _ := fmt.Sscanf(r.Info["path_mtu_missing"], "on the way up, which is %d at least: too many packets were lost", &least); n == 0 {
+					value(t, r, "path_mtu_up_bytes", float64(mtu))
+					value(t, r, "path_mtu_down_bytes", float64(mtu))
+					return
+				}
+				unfinished[loss]++
+				absent(t, r, "path_mtu_up_bytes")
+				absent(t, r, "path_mtu_down_bytes")
+				absent(t, r, "path_mtu_bytes")
+				if least < baseMTU || least > mtu {
+					t.Errorf("said to be %d at least, and is %d", least, mtu)
+				}
+			})
 		}
-	})
+	}
+	if diff := cmp.Diff(map[float64]int{0.05: 1}, unfinished); diff != "" {
+		t.Errorf("searches of 43 that did not end, by loss (-want +got):\n%s", diff)
+	}
 }
 
 // TestPathMTUOfForeignReflectors: one without extensions proves both ways together, one with replies of a fixed size the
@@ -132,7 +153,7 @@ func TestPlanOfPathMTU(t *testing.T) {
 	c.PathMTU = true
 	worst, _ := Kind().WorstCase(&c)
 	spent, _ := Kind().Spent(&c, &probes.Result{Values: map[string]float64{"packets_sent": 100}, Info: map[string]string{mtuNote: "11"}})
-	if worst-plain != 2*1500*63 || spent != plain+11*2*1500 {
+	if worst-plain != 2*1500*111 || spent != plain+11*2*1500 {
 		t.Errorf("%d reserved for the search and %d charged", worst-plain, spent-plain)
 	}
 }
