@@ -26,6 +26,7 @@ type alarmWaiter struct {
 	spin    time.Duration // how long before a moment the kernel is to wake us
 
 	waits, tardy int  // of the present hundred, or since it is urgent
+	stalled      bool // the last wait ended later than tooLate, or had nothing to wait for because one before it did
 	urgent       bool // the goroutine has a thread of its own, which the kernel runs before all others
 	refused      bool // or would like to
 	state        atomic.Value
@@ -70,10 +71,14 @@ const (
 	keepFor  = 6000
 )
 
-// learn takes in how late a wait has ended.
-func (w *alarmWaiter) learn(late time.Duration) {
+// learn takes in how late a wait has ended, and whether its moment had passed when it began: then, after one that ended too
+// late, it is of the same stall, which counts once however many packets were due meanwhile.
+func (w *alarmWaiter) learn(late time.Duration, passed bool) {
+	if passed && w.stalled {
+		return
+	}
 	w.waits++
-	if late > tooLate {
+	if w.stalled = late > tooLate; w.stalled {
 		w.tardy++
 	}
 	switch {
@@ -112,6 +117,7 @@ func (w *alarmWaiter) calm() {
 	w.waits, w.tardy = 0, 0
 	if unix.SchedSetAttr(0, &ordinary, 0) == nil {
 		w.urgent = false
+		w.state.Store("")
 		runtime.UnlockOSThread()
 	}
 }
@@ -141,8 +147,8 @@ func monotonicZero(clock *sessionClock) (zero int64) {
 const blind = 20 * time.Millisecond
 
 func (w *alarmWaiter) until(ctx context.Context, at time.Duration) bool {
-	wake := at - w.spin
-	if ahead := wake - w.clock.now(); ahead > blind && !w.long.until(ctx, wake-blind/4) {
+	wake, began := at-w.spin, w.clock.now()
+	if wake-began > blind && !w.long.until(ctx, wake-blind/4) {
 		return false
 	}
 	wait := w.wait
@@ -162,7 +168,7 @@ func (w *alarmWaiter) until(ctx context.Context, at time.Duration) bool {
 	for now < at {
 		now = w.clock.now()
 	}
-	w.learn(now - at)
+	w.learn(now-at, began >= at)
 	return ctx.Err() == nil
 }
 

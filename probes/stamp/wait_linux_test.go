@@ -29,7 +29,7 @@ func TestOftenLateSenderGetsAnUrgentThread(t *testing.T) {
 		defer func() { _ = w.close() }()
 		wait := func(n int, late time.Duration) {
 			for range n {
-				w.learn(late)
+				w.learn(late, false)
 			}
 		}
 		for range 3 { // seldom late
@@ -54,18 +54,40 @@ func TestOftenLateSenderGetsAnUrgentThread(t *testing.T) {
 			t.Error("a wait on an urgent thread ended early")
 		}
 		wait(keepFor, 0)
-		if w.urgent || policy(t) != unix.SCHED_NORMAL {
-			t.Errorf("calm again: policy %d", policy(t))
+		if w.urgent || w.thread() != "" || policy(t) != unix.SCHED_NORMAL {
+			t.Errorf("calm again: thread %q, policy %d", w.thread(), policy(t))
 		}
 	}()
 	<-done
+}
+
+// TestStallCountsOnce holds that a host which stood still once is not taken for one that is often late, however many packets
+// were due meanwhile.
+func TestStallCountsOnce(t *testing.T) {
+	w := newHostWaiter(newSessionClock(), 10*time.Millisecond, slog.New(slog.DiscardHandler)).(*alarmWaiter)
+	defer func() { _ = w.close() }()
+	for due := 57 * time.Millisecond; due > tooLate; due -= 10 * time.Millisecond {
+		w.until(t.Context(), w.clock.now()-due)
+	}
+	if w.waits != 1 || w.tardy != 1 {
+		t.Errorf("a stall outside a wait: %d of %d waits ended late", w.tardy, w.waits)
+	}
+	w.learn(0, false)
+	w.learn(57*time.Millisecond, false)
+	for late := 47 * time.Millisecond; late > 0; late -= 10 * time.Millisecond {
+		w.learn(late, true)
+	}
+	w.learn(7*time.Millisecond, false) // another one
+	if w.waits != 4 || w.tardy != 3 || w.urgent {
+		t.Errorf("three stalls: %d of %d waits ended late, urgent %v", w.tardy, w.waits, w.urgent)
+	}
 }
 
 func TestRarePacketsNeedNoUrgentThread(t *testing.T) {
 	w := newHostWaiter(newSessionClock(), blind+1, slog.New(slog.DiscardHandler)).(*alarmWaiter)
 	defer func() { _ = w.close() }()
 	for range 1000 {
-		w.learn(time.Second)
+		w.learn(time.Second, false)
 	}
 	if w.urgent || w.thread() != "" {
 		t.Errorf("thread %q", w.thread())
