@@ -64,8 +64,8 @@ func openCapture(c *Config) (*capture, error) {
 		return nil, fmt.Errorf("trace: %w", err)
 	}
 	p := &capture{file: file, buffer: bufio.NewWriterSize(file, 1<<16), tos: c.tos()}
-	_, err = p.buffer.Write(captureHeader())
-	return p, err
+	_, _ = p.buffer.Write(captureHeader()) // an error stays until close, which tells it
+	return p, nil
 }
 
 // ends says between which addresses packets go from now on.

@@ -2,12 +2,14 @@ package stamp
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,5 +149,35 @@ func TestCaptureThatFindsNoRoom(t *testing.T) {
 	}
 	if p.omitted != 2 || p.size != captureRoom {
 		t.Errorf("%d omitted, %d bytes wait", p.omitted, p.size)
+	}
+}
+
+// TestFullDiskIsToldAtTheEnd holds that neither kind of file keeps a measurement from being made, and that both are closed.
+func TestFullDiskIsToldAtTheEnd(t *testing.T) {
+	const full = "/dev/full"
+	if _, err := os.Stat(full); err != nil {
+		t.Skipf("no device that is always full: %v", err)
+	}
+	name := filepath.Join(t.TempDir(), "trace.pcapng")
+	if err := os.Symlink(full, name); err != nil {
+		t.Fatal(err)
+	}
+	c := defaults()
+	c.Trace = name
+	p, err := openCapture(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := openTrace(full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, err := range map[*os.File]error{p.file: p.close(), table.file: table.close()} {
+		if !errors.Is(err, syscall.ENOSPC) || !strings.HasPrefix(err.Error(), "trace: write ") {
+			t.Errorf("%s: %v", file.Name(), err)
+		}
+		if err := file.Close(); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%s was left open: %v", file.Name(), err)
+		}
 	}
 }
