@@ -105,8 +105,12 @@ const limitInterval = 10 * time.Millisecond
 func (r *run) watch(ctx context.Context) (why string, err error) {
 	tick := time.NewTicker(progressInterval)
 	defer tick.Stop()
-	counts := time.NewTimer(time.Until(r.start))
-	defer counts.Stop()
+	var counts <-chan time.Time
+	if r.config.Omit > 0 { // a timer of no time comes late on a busy host, and would leave out what has flowed by then
+		begins := time.NewTimer(time.Until(r.start))
+		defer begins.Stop()
+		counts = begins.C
+	}
 	end := time.NewTimer(time.Until(r.start) + r.config.Duration)
 	defer end.Stop()
 	var spent <-chan time.Time
@@ -123,7 +127,7 @@ func (r *run) watch(ctx context.Context) (why string, err error) {
 				return "max_bytes", nil
 			}
 			continue
-		case <-counts.C:
+		case <-counts:
 			for _, l := range append(append([]*leg(nil), r.up...), r.down...) {
 				l.omit()
 			}

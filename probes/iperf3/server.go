@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
@@ -64,23 +65,41 @@ type Server struct {
 // Listen opens the TCP and the UDP port; with port 0 in address, any port that is free for both. The caller runs the Server,
 // which closes them.
 func Listen(ctx context.Context, network probes.Network, address string, limits Limits, log *slog.Logger) (*Server, error) {
-	l, err := network.Listen(ctx, "tcp", address)
+	l, pc, err := listenBoth(ctx, network, address)
 	if err != nil {
 		return nil, fmt.Errorf("listening for iperf3 clients: %w", err)
-	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listening for iperf3 clients on %q: %w", address, err), l.Close())
-	}
-	port := addrPort(l.Addr()).Port()
-	pc, err := network.ListenPacket(ctx, "udp", net.JoinHostPort(host, strconv.Itoa(int(port))))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listening for iperf3 clients: %w", err), l.Close())
 	}
 	return &Server{
 		limits: limits, log: log, listener: l, packets: pc,
 		sessions: map[cookie]*session{}, opening: map[netip.Addr]*session{}, turn: make(chan struct{}), peers: map[netip.AddrPort]*udpLeg{},
 	}, nil
+}
+
+// maxTaken is how many ports that are free over TCP may be taken over UDP.
+const maxTaken = 20
+
+// listenBoth opens the same port over TCP and UDP. With port 0 one that others use over UDP stays open until another is found,
+// so that it is not met again.
+func listenBoth(ctx context.Context, network probes.Network, address string) (net.Listener, net.PacketConn, error) {
+	host, chosen, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, nil, err
+	}
+	for taken := 0; ; taken++ {
+		l, err := network.Listen(ctx, "tcp", address)
+		if err != nil {
+			return nil, nil, err
+		}
+		port := addrPort(l.Addr()).Port()
+		pc, err := network.ListenPacket(ctx, "udp", net.JoinHostPort(host, strconv.Itoa(int(port))))
+		if err == nil {
+			return l, pc, nil
+		}
+		defer l.Close()
+		if chosen != "0" || !errors.Is(err, syscall.EADDRINUSE) || taken == maxTaken {
+			return nil, nil, err
+		}
+	}
 }
 
 // Close implements farend.Server: both ports are closed, and Run ends.
