@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,17 +19,6 @@ func drive(t *testing.T, n int) string {
 		fmt.Fprintf(&b, "%d,%d.%03d\n", 1700000000000+int64(i)*20, 10+i*7%5, i*379%1000)
 	}
 	return file(t, "drive.csv", b.String())
-}
-
-// closedPort is an address on which nobody listens.
-func closedPort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // TestCheckToldWrongGetsOneClearError has what users get wrong: one error that names the thing and the remedy, and the exit
@@ -61,8 +49,8 @@ func TestCheckToldWrongGetsOneClearError(t *testing.T) {
 		{"report for a baseline", check(append(columns, "-c", good, "--input", csv, "--baseline", file(t, "report.json", `{"schema":"nrprobe-check/1"}`))...), 2, "it is the report of a check; a baseline is written with --save"},
 		{"two sources", check("-c", good, "--input", csv, "--target", "h"), 2, "exclude each other"},
 		{"unknown store", check("-c", good, "--query", "graphite=http://h"), 2, `"graphite=http://h" names no store`},
-		{"unreachable store", check("-c", good, "--query", "prometheus=http://"+closedPort(t)), 4, "cannot be reached: "},
-		{"unreachable store, the other kind", check("-c", good, "--query", "influx=http://"+closedPort(t)), 4, "cannot be reached: "},
+		{"unreachable store", check("-c", good, "--query", "prometheus=http://"+silentPort), 4, "cannot be reached: "},
+		{"unreachable store, the other kind", check("-c", good, "--query", "influx=http://"+silentPort), 4, "cannot be reached: "},
 		{"time range backwards", check("-c", good, "--query", "influx=http://127.0.0.1:1", "--since", "1h", "--until", "2h"), 2, "the time range ends at "},
 		{"one host to compare", check("-c", good, "--compare", "a"), 2, "--compare wants two far ends, as HOST_A,HOST_B; got 1"},
 		{"policy", check("-c", good, "--inconclusive", "maybe"), 2, `--inconclusive: "maybe" is no policy: want pass or fail`},
@@ -96,11 +84,11 @@ func TestCheckOfATargetThatDoesNotAnswerKeepsItsReport(t *testing.T) {
 	folder := t.TempDir()
 	junit, markdown := filepath.Join(folder, "junit.xml"), filepath.Join(folder, "summary.md")
 	budgets := file(t, "b.yaml", "max_duration: 20s\nbudgets: [{name: far, metric: connect, statistic: p95, bound: 20ms, of: received, probe: {kind: tcp, count: 1}}]")
-	packets := file(t, "packets.yaml", "max_duration: 20s\nbudgets: [{metric: rtt, statistic: p95, bound: 20ms, probe: {kind: stamp, count: 10, interval: 1ms}}]")
-	if stdout, stderr, code := run(t, "check", "-c", packets, "--target", closedPort(t)); code != 4 || !strings.Contains(stdout, "does not answer the probe stamp") {
+	packets := file(t, "packets.yaml", "max_duration: 20s\nbudgets: [{metric: rtt, statistic: p95, bound: 20ms, probe: {kind: stamp, count: 3, interval: 1s, timeout: 100ms}}]")
+	if stdout, stderr, code := run(t, "check", "-c", packets, "--target", silentPort); code != 4 || !strings.Contains(stdout, "does not answer the probe stamp") {
 		t.Errorf("stamp: exit code %d, want 4\n%s%s", code, stdout, stderr)
 	}
-	stdout, stderr, code := run(t, "check", "-c", budgets, "--target", closedPort(t), "--json", "--junit", junit, "--markdown", markdown)
+	stdout, stderr, code := run(t, "check", "-c", budgets, "--target", silentPort, "--json", "--junit", junit, "--markdown", markdown)
 	var report struct {
 		Outcome, Error string
 		Budgets        []struct{ Name, Outcome string }

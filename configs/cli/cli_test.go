@@ -55,6 +55,10 @@ func file(t *testing.T, name, text string) string {
 	return path
 }
 
+// silentPort is an address on which nobody listens, neither over TCP nor over UDP: unlike a port that was free a moment ago,
+// the kernel gives this one to nobody.
+const silentPort = "127.0.0.1:1"
+
 // badInput is a command line that fails, and how.
 type badInput struct {
 	name string

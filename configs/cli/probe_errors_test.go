@@ -5,7 +5,6 @@ package cli
 import (
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"testing"
 
@@ -21,7 +20,7 @@ import (
 func brief(kind string) []string {
 	switch kind {
 	case "stamp":
-		return []string{"--count", "3", "--interval", "10ms", "--timeout", "500ms"}
+		return []string{"--count", "3", "--interval", "10ms"}
 	case "icmp":
 		return []string{"--count", "1", "--timeout", "500ms"}
 	case "tcp", "quic", "http", "dns":
@@ -37,28 +36,9 @@ func noSuchName(t *testing.T) (server string) {
 	return probetest.NameServer(t, func(reply *dnsmessage.Message) { reply.RCode = dnsmessage.RCodeNameError })
 }
 
-// silentPort is a port on which nobody listens, neither over TCP nor over UDP, as both were free a moment ago.
-func silentPort(t *testing.T) string {
-	t.Helper()
-	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		pc, err := net.ListenPacket("udp", l.Addr().String())
-		_ = l.Close()
-		if err == nil {
-			_ = pc.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no port is free over both TCP and UDP")
-	return ""
-}
-
 // TestWhatIsWrongHasItsOwnError takes every kind through what most often goes wrong, and pins message and exit code.
 func TestWhatIsWrongHasItsOwnError(t *testing.T) {
-	server, closed := noSuchName(t), silentPort(t)
+	server, closed := noSuchName(t), silentPort
 	port := closed[strings.LastIndex(closed, ":")+1:]
 	refused := map[string]string{
 		"stamp": closed + " turned packets away: no STAMP reflector on UDP port " + port,

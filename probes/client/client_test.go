@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"net"
 	"net/netip"
 	"strconv"
 	"testing"
@@ -66,6 +65,9 @@ func TestWaitUntil(t *testing.T) {
 	})
 }
 
+// silentPort is a port on which nobody listens: unlike one that was free a moment ago, the kernel gives it to nobody.
+func silentPort() netip.AddrPort { return netip.MustParseAddrPort("127.0.0.1:1") }
+
 func TestKnock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := netsim.New(1)
@@ -87,12 +89,7 @@ func TestKnock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = pc.Close()
-	if err := Knock(t.Context(), network, netip.MustParseAddrPort(pc.LocalAddr().String())); probes.Classify(err) != probes.Refused {
+	if err := Knock(t.Context(), network, silentPort()); probes.Classify(err) != probes.Refused {
 		t.Errorf("a closed port: %v", err)
 	}
 }
@@ -103,12 +100,7 @@ func TestListening(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	to := netip.MustParseAddrPort(pc.LocalAddr().String())
-	_ = pc.Close()
+	to := silentPort()
 	handshake, stop := Listening(t.Context(), network, to)
 	<-handshake.Done() // for ever, and failed by its time limit, if the kernel is not heard
 	stop()
