@@ -37,7 +37,7 @@ func floodServer(t *testing.T, clients int, r Reflector) (*server, []*net.UDPCon
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.Close() })
-		if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(5 * time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		conns = append(conns, conn)
