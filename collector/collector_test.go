@@ -161,7 +161,7 @@ func (r *running) query(t *testing.T, promql string, at time.Time) map[string]st
 // stored waits until every sink has what was accepted.
 func (r *running) stored(t *testing.T) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for _, f := range r.feeders {
 		for f.Source.Pending() > 0 {
 			select {

@@ -26,6 +26,7 @@ func browser(t *testing.T) context.Context {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1280, 900),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.UserDataDir(t.TempDir()),
+		chromedp.WSURLReadTimeout(2*time.Minute),
 	)
 	allocator, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)
@@ -40,7 +41,7 @@ func browser(t *testing.T) context.Context {
 // see runs one action of the browser.
 func see[T any](ctx context.Context, t *testing.T, a chromedp.Action[T]) T {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	v, err := chromedp.Run(ctx, a)
 	if err != nil {
@@ -69,7 +70,7 @@ func TestPageShowsAnAgent(t *testing.T) {
 		}
 	}
 	const second = "#fleet tbody:nth-of-type(2) "
-	see(ctx, t, chromedp.WaitVisible(chromedp.CSS("#fleet tr.probe")))
+	see(ctx, t, chromedp.WaitReady(chromedp.CSS(second+"svg line.loss:nth-of-type(6)"))) // behind three of the grid: all results are drawn
 	agent, row := see(ctx, t, chromedp.Text(chromedp.CSS(second+"h2"))), see(ctx, t, chromedp.Text(chromedp.CSS(second+"tr.probe")))
 	title := see(ctx, t, chromedp.Title())
 	label := see(ctx, t, chromedp.AttributeValue(chromedp.CSS(second+"svg[role=img]"), "aria-label")).Value

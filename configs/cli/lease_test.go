@@ -48,9 +48,9 @@ func TestLoadTestsRunOneAfterTheOther(t *testing.T) {
 	for _, kind := range []string{"throughput", "throughput", "capacity"} {
 		tests.Go(func() {
 			var out, errs bytes.Buffer
-			args := []string{"probe", kind, address, "--duration", "300ms", "--json"}
-			if kind == "capacity" {
-				args = append(args, "--max-rate", "50Mbit/s")
+			args := []string{"probe", kind, address, "--json", "--volume", "2MB"}
+			if kind == "capacity" { // so little that a busy machine cannot hold its load up for a second, which ends it
+				args = append(args[:4], "--max-bytes", "1MB", "--initial-rate", "50Mbit/s")
 			}
 			if code := Run(process(t.TempDir(), &out, &errs, args...)); code != 0 {
 				t.Errorf("exit code %d: %s", code, &errs)
@@ -107,7 +107,7 @@ func TestLeaseBesideOtherPorts(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{
-		{"throughput", r.Addrs().QUIC[0].String(), "--transport", "quic", "--duration", "200ms"},
+		{"throughput", r.Addrs().QUIC[0].String(), "--transport", "quic", "--volume", "2MB"},
 		{"responsiveness", r.Addrs().TLS[0].String(), "--duration", "3s"},
 	} {
 		args = append([]string{"probe"}, append(args, "--lease-port", port, "--insecure", "--json")...)

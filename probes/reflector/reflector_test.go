@@ -122,7 +122,7 @@ func run(t *testing.T, kind probes.Kind, env probes.Env, text string, change fun
 func quick(config any) {
 	switch c := config.(type) {
 	case *tcp.Config:
-		c.Interval = time.Millisecond
+		c.Interval, c.EchoTimeout = time.Millisecond, time.Minute
 	case *quic.Config:
 		c.Interval, c.Resume = time.Millisecond, false
 	}
