@@ -86,7 +86,7 @@ func TestBothFamilies(t *testing.T) {
 		return stamp.FarEnd(slog.New(slog.DiscardHandler)).Packets(ctx, pc)
 	})
 	port := pc.LocalAddr().(*net.UDPAddr).Port
-	got, code := bothResults(t, "probe", "stamp", fmt.Sprintf("far.example:%d", port), "--dns", loopbackNames(t), "--ip-family", "both", "--count", "2", "--interval", "1s", "--json")
+	got, code := bothResults(t, "probe", "stamp", fmt.Sprintf("far.example:%d", port), "--dns", loopbackNames(t), "--ip-family", "both", "--count", "4", "--interval", "1s", "--json")
 	for family, r := range got {
 		if r.Outcome != probes.OK || r.Values["packets_received"] == 0 {
 			t.Errorf("IPv%s: %s: %s", family, r.Outcome, r.Error)
@@ -96,7 +96,7 @@ func TestBothFamilies(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 
-	got, code = bothResults(t, "probe", "stamp", fmt.Sprintf("127.0.0.1:%d", port), "--ip-family", "both", "--count", "2", "--interval", "1s", "--json")
+	got, code = bothResults(t, "probe", "stamp", fmt.Sprintf("127.0.0.1:%d", port), "--ip-family", "both", "--count", "4", "--interval", "1s", "--json")
 	if got["4"].Outcome != probes.OK || got["6"].Outcome != probes.Unreachable || code != exitUnreachable {
 		t.Errorf("IPv4 %s, IPv6 %s, exit code %d", got["4"].Outcome, got["6"].Outcome, code)
 	}

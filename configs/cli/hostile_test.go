@@ -98,7 +98,7 @@ func TestGarbageOnEveryPort(t *testing.T) {
 
 	config := file(t, "agent.yaml", fmt.Sprintf(`agent: {name: a}
 probes:
-  - {name: stamp, kind: stamp, target: %q, every: 1m, count: 5, interval: 100ms}
+  - {name: stamp, kind: stamp, target: %q, every: 1m, count: 4, interval: 1s}
   - {name: tcp, kind: tcp, target: %q, every: 1m, count: 1}
   - {name: quic, kind: quic, target: %q, every: 1m, count: 1, pin: %q}
 outbox: {path: %q}

@@ -139,10 +139,13 @@ func (d *daemon) kill() {
 	<-d.exited
 }
 
+// patience is far more than what is waited for takes on a busy machine: what never comes reaches it alone.
+const patience = 3 * time.Minute
+
 // run runs a command to its end and returns what it wrote and its exit code.
 func run(t *testing.T, argv ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)

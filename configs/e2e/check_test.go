@@ -62,7 +62,7 @@ func TestCheckJudgesWhatStoresHold(t *testing.T) {
 	budgets := write(t, t.TempDir(), "budgets.yaml", storeBudgets)
 	judge := func(query string) {
 		t.Helper()
-		until(t, 30*time.Second, func() string { return storeLacks(t, budgets, query, median) })
+		until(t, patience, func() string { return storeLacks(t, budgets, query, median) })
 	}
 	judge("influx=" + db.url + "?db=nr")
 	judge("prometheus=" + collector)

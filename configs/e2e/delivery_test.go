@@ -29,7 +29,7 @@ tls: {listen: ["127.0.0.1:%d"]}
 quic: {listen: ["127.0.0.1:%d"]}
 data: %q
 `, s.stamp, s.stamp, s.tls, s.tls, t.TempDir()))
-	start(t, program(t), "reflector", "-c", config).waitFor(t, `ready`, 20*time.Second)
+	start(t, program(t), "reflector", "-c", config).waitFor(t, `ready`, patience)
 	return s
 }
 
@@ -44,7 +44,7 @@ sinks:
   - {kind: tsdb, path: %q}
 `, port, filepath.Join(dir, "queue"), db.url, filepath.Join(dir, "tsdb")))
 	d := start(t, program(t), "collector", "-c", config)
-	until(t, 30*time.Second, func() string {
+	until(t, patience, func() string {
 		if _, err := tryGet(t.Context(), fmt.Sprintf("http://127.0.0.1:%d/ready", port)); err != nil {
 			return err.Error() + "\n" + d.output()
 		}
@@ -85,7 +85,7 @@ func TestWhatWasMeasuredIsWhatInfluxHolds(t *testing.T) {
 				t.Fatalf("got %d results, want one of each probe:\n%s", len(lines), stdout)
 			}
 			for _, line := range lines {
-				until(t, 20*time.Second, func() string { return db.holds(t, result(t, line)) })
+				until(t, patience, func() string { return db.holds(t, result(t, line)) })
 			}
 		})
 	}
@@ -132,7 +132,7 @@ func TestNoAcknowledgedResultIsLost(t *testing.T) {
 	metricsPort := freePort(t)
 	config := write(t, t.TempDir(), "agent.yaml", s.agentYAML("van", t.TempDir(), fmt.Sprintf("http://127.0.0.1:%d", port), "nr/autogen", metricsPort))
 	agent := start(t, program(t), "agent", "-c", config)
-	until(t, 30*time.Second, func() string {
+	until(t, patience, func() string {
 		if seqs := db.sequences(t); len(seqs) == 0 {
 			return "a first result in InfluxDB"
 		}
@@ -142,13 +142,19 @@ func TestNoAcknowledgedResultIsLost(t *testing.T) {
 	collector.kill()
 	down := time.Now()
 	pause(t, 30*time.Second)
+	until(t, patience, func() string {
+		if n := kept(t, metricsPort); n < 30 {
+			return fmt.Sprintf("30 results in the outbox, of which there are %d", n)
+		}
+		return ""
+	})
 	acknowledged := kept(t, metricsPort)
 	agent.kill()
 	firstBoot := db.onlyBoot(t)
 	agent = start(t, program(t), "agent", "-c", config)
 	pause(t, time.Until(down.Add(time.Minute)))
 	startCollector(t, collectorDir, port, db)
-	until(t, 30*time.Second, func() string {
+	until(t, patience, func() string {
 		if seqs := db.sequences(t); len(seqs) < 2 {
 			return "results of the second start in InfluxDB"
 		}
@@ -157,7 +163,7 @@ func TestNoAcknowledgedResultIsLost(t *testing.T) {
 	second := kept(t, metricsPort)
 	agent.stop(t)
 
-	until(t, 60*time.Second, func() string {
+	until(t, patience, func() string {
 		seqs := db.sequences(t)
 		for boot, got := range seqs {
 			want := second
@@ -173,9 +179,6 @@ func TestNoAcknowledgedResultIsLost(t *testing.T) {
 		return ""
 	})
 	t.Logf("acknowledged before kill -9: %d, after the restart: at least %d; all in InfluxDB", acknowledged, second)
-	if acknowledged < 30 {
-		t.Errorf("only %d results were acknowledged before the kill: the test shows little", acknowledged)
-	}
 }
 
 // pause lets real time pass: an outage that lasts a minute takes one.

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // realIperf3 finds the real iperf3.
@@ -29,7 +28,7 @@ func iperf3Reflector(t *testing.T) int {
 	port := freePort(t)
 	config := write(t, t.TempDir(), "reflector.yaml", fmt.Sprintf(
 		"{stamp: {listen: []}, streams: {listen: []}, tls: {listen: []}, quic: {listen: []}, iperf3: {listen: [\"127.0.0.1:%d\"]}}\n", port))
-	start(t, program(t), "reflector", "-c", config).waitFor(t, `ready.*iperf3=\[127\.0\.0\.1:`, 20*time.Second)
+	start(t, program(t), "reflector", "-c", config).waitFor(t, `ready.*iperf3=\[127\.0\.0\.1:`, patience)
 	return port
 }
 
@@ -162,7 +161,7 @@ func TestIperf3Servers(t *testing.T) {
 				t.Run(transport+" "+direction+" "+args, func(t *testing.T) {
 					port := freePort(t)
 					// One test each: between two of them iperf3 does not listen for a moment.
-					start(t, path, "-s", "-1", "-B", "127.0.0.1", "-p", strconv.Itoa(port), "--forceflush").waitFor(t, "Server listening", 20*time.Second)
+					start(t, path, "-s", "-1", "-B", "127.0.0.1", "-p", strconv.Itoa(port), "--forceflush").waitFor(t, "Server listening", patience)
 					argv := []string{program(t), "probe", "iperf3", fmt.Sprintf("127.0.0.1:%d", port), "--transport", transport, "--direction", direction, "--rate", "20Mbit/s", "--json"}
 					stdout, stderr, code := run(t, append(argv, strings.Fields(args)...)...)
 					if code != 0 {

@@ -31,7 +31,7 @@ func TestNetnsLoadTestsTakeTurns(t *testing.T) {
 	holder := l.load("--duration", "60s")
 	l.untilFlows(5e6)
 	next := l.load("--volume", "2MB")
-	next.waitFor(t, "waiting for a lease", 10*time.Second)
+	next.waitFor(t, "waiting for a lease", patience)
 	if err := holder.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestNetnsLoadTestsTakeTurns(t *testing.T) {
 		t.Errorf("%s (%s), after %v", r.Outcome, r.Error, took)
 	}
 	holder.kill()
-	l.reflector.waitFor(t, `lease ended.*nothing has been heard of the holder of the lease for 5s`, time.Second)
+	l.reflector.waitFor(t, `lease ended.*nothing has been heard of the holder of the lease for 5s`, patience)
 	var course []string
 	for _, m := range regexp.MustCompile(`msg="lease (\w+)"`).FindAllStringSubmatch(l.reflector.output(), -1) {
 		course = append(course, m[1])

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
 )
@@ -50,11 +49,11 @@ func TestNetnsMigration(t *testing.T) {
 	l := newLink(t)
 	l.addLink(t)
 	reflector := start(t, in(l.far, program(t), "reflector", "--data", t.TempDir())...)
-	reflector.waitFor(t, `ready`, 20*time.Second)
+	reflector.waitFor(t, `ready`, patience)
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	for _, where := range []string{"wwan1", "10.78.0.1"} {
 		first, second := l.received(t, "wwan0"), l.received(t, "wwan1")
-		stdout, stderr, code := run(t, in(l.near, program(t), "probe", "quic", "10.77.0.2", "--interface", "wwan0", "--migrate-to", where, "--count", "100", "--interval", "10ms", "--json")...)
+		stdout, stderr, code := run(t, in(l.near, program(t), "probe", "quic", "10.77.0.2", "--interface", "wwan0", "--migrate-to", where, "--count", "100", "--interval", "50ms", "--json")...)
 		if code != 0 {
 			t.Fatalf("to %s: exit code %d\n%s\n%s", where, code, stdout, stderr)
 		}
@@ -83,15 +82,15 @@ func TestNetnsMigration(t *testing.T) {
 func TestNetnsMigrationToNowhere(t *testing.T) {
 	l := newLink(t)
 	reflector := start(t, in(l.far, program(t), "reflector", "--data", t.TempDir())...)
-	reflector.waitFor(t, `ready`, 20*time.Second)
+	reflector.waitFor(t, `ready`, patience)
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	for where, want := range map[string]string{
 		"nope0":     `there is no interface "nope0": there are lo, wwan0`,
 		"10.99.0.":  `there is no interface "10.99.0."`,
 		"10.99.0.1": "migrating to 10.99.0.1: no interface has the address 10.99.0.1",
-		"lo":        "migrating to lo: no answer of 10.77.0.2:8443 over lo within 1s: does that interface lead there?",
+		"lo":        "migrating to lo: no answer of 10.77.0.2:8443 over lo within 5s: does that interface lead there?",
 	} {
-		stdout, _, code := run(t, in(l.near, program(t), "probe", "quic", "10.77.0.2", "--migrate-to", where, "--handshake-timeout", "1s")...)
+		stdout, _, code := run(t, in(l.near, program(t), "probe", "quic", "10.77.0.2", "--migrate-to", where, "--handshake-timeout", "5s")...)
 		if code != 4 || !strings.Contains(stdout, want) {
 			t.Errorf("to %s: exit code %d, want 4 and %q\n%s", where, code, want, stdout)
 		}

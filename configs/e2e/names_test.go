@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -69,9 +68,9 @@ func TestNetnsNamesThroughTheInterface(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := start(t, in(l.far, "env", nameServerAt+"=10.78.0.2", self, "-test.run=^TestNameServer$", "-test.v")...)
-	server.waitFor(t, `^ready`, 20*time.Second)
+	server.waitFor(t, `^ready`, patience)
 	reflector := start(t, in(l.far, program(t), "reflector", "--data", t.TempDir())...)
-	reflector.waitFor(t, `ready`, 20*time.Second)
+	reflector.waitFor(t, `ready`, patience)
 	for _, c := range []struct {
 		name, link, family string
 		code               int

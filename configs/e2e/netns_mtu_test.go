@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 )
 
 // newHop is a link whose two ends are joined by two routers: near 10.77.1.1 and fd77:1::1, far 10.77.3.1 and fd77:3::1.
@@ -75,9 +74,9 @@ func TestNetnsPathMTU(t *testing.T) {
 			t.Run(fmt.Sprintf("%d silent %v", mtu, silent), func(t *testing.T) {
 				l := newHop(t, mtu, silent)
 				reflector := start(t, in(l.far, program(t), "reflector", "--data", t.TempDir())...)
-				reflector.waitFor(t, `ready`, 20*time.Second)
+				reflector.waitFor(t, `ready`, patience)
 				for _, target := range []string{"10.77.3.1", "fd77:3::1"} {
-					argv := in(l.near, program(t), "probe", "stamp", target, "--path-mtu", "--count", "10", "--interval", "50ms", "--json")
+					argv := in(l.near, program(t), "probe", "stamp", target, "--path-mtu", "--count", "10", "--interval", "200ms", "--json")
 					stdout, stderr, code := run(t, argv...)
 					if code != 0 {
 						t.Fatalf("%s: exit code %d\n%s\n%s", target, code, stdout, stderr)

@@ -5,7 +5,6 @@ package e2e
 import (
 	"encoding/json"
 	"testing"
-	"time"
 )
 
 // TestNetnsProbes measures with every kind across a real link, as a user would, and holds the JSON against its contract.
@@ -13,19 +12,19 @@ func TestNetnsProbes(t *testing.T) {
 	l := newLink(t)
 	data := t.TempDir()
 	reflector := start(t, in(l.far, program(t), "reflector", "--data", data)...)
-	reflector.waitFor(t, `ready`, 20*time.Second)
+	reflector.waitFor(t, `ready`, patience)
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	for _, c := range []struct {
 		name string
 		args []string
 		want []string // value names
 	}{
-		{"stamp", []string{"stamp", "10.77.0.2", "--count", "100", "--interval", "5ms"}, []string{
+		{"stamp", []string{"stamp", "10.77.0.2", "--count", "400", "--interval", "10ms"}, []string{
 			"rtt_min_seconds", "rtt_mean_seconds", "rtt_p50_seconds", "rtt_p90_seconds", "rtt_p95_seconds", "rtt_p99_seconds", "rtt_p999_seconds", "rtt_max_seconds",
 			"pdv_up_p95_seconds", "pdv_down_p95_seconds", "ipdv_up_p95_seconds", "packets_sent", "packets_received", "packets_lost", "packets_lost_up", "packets_lost_down",
 			"packets_duplicated", "packets_reordered", "loss_ratio", "interruption_max_seconds",
 		}},
-		{"stamp over IPv6 on an interface", []string{"stamp", "fd77::2", "--count", "20", "--interface", "wwan0"}, []string{"rtt_p50_seconds"}},
+		{"stamp over IPv6 on an interface", []string{"stamp", "fd77::2", "--count", "4", "--interval", "1s", "--interface", "wwan0"}, []string{"rtt_p50_seconds"}},
 		{"stamp with a pattern", []string{"stamp", "10.77.0.2", "--pattern", "remote-driving", "--duration", "3s"}, []string{
 			"frames_sent", "frames_lost", "frames_late", "frames_in_time_ratio", "frames_sent_up", "frames_in_time_up_ratio", "frames_in_time_down_ratio",
 		}},

@@ -52,7 +52,7 @@ func TestQuantileFromPromQL(t *testing.T) {
 	for name, server := range map[string]string{"Prometheus": s.prom.url, "collector": s.collector} {
 		for _, q := range []float64{0.5, 0.95, 0.99} {
 			want := samples[int(math.Ceil(q*float64(len(samples))))-1]
-			until(t, 20*time.Second, func() string {
+			until(t, patience, func() string {
 				got, err := promQL(t.Context(), server, "/api/v1/query", url.Values{
 					"query": {fmt.Sprintf(`histogram_quantile(%v, sum(nrprobe_rtt_seconds{agent="known"}))`, q)},
 				})
@@ -80,11 +80,11 @@ func TestEveryPanelHasData(t *testing.T) {
 	for _, q := range queries {
 		t.Run(q.Dashboard+"/"+q.Panel, func(t *testing.T) {
 			if q.InfluxQL != "" {
-				until(t, 20*time.Second, func() string { return s.influxHas(t, q.InfluxQL) })
+				until(t, patience, func() string { return s.influxHas(t, q.InfluxQL) })
 				return
 			}
 			for name, server := range map[string]string{"Prometheus": s.prom.url, "collector": s.collector} {
-				until(t, 20*time.Second, func() string {
+				until(t, patience, func() string {
 					if missing := promHas(t, server, q); missing != "" {
 						return name + ": " + missing
 					}
@@ -101,7 +101,7 @@ func promHas(t *testing.T, server string, q dashboards.Query) string {
 	now := time.Now()
 	path, form := "/api/v1/query_range", url.Values{
 		"query": {expr}, "step": {"1"},
-		"start": {strconv.FormatInt(now.Add(-2*time.Minute).Unix(), 10)}, "end": {strconv.FormatInt(now.Unix(), 10)},
+		"start": {strconv.FormatInt(now.Add(-10*time.Minute).Unix(), 10)}, "end": {strconv.FormatInt(now.Unix(), 10)},
 	}
 	if q.Instant {
 		path, form = "/api/v1/query", url.Values{"query": {expr}}
@@ -118,7 +118,7 @@ func promHas(t *testing.T, server string, q dashboards.Query) string {
 
 func (s stores) influxHas(t *testing.T, query string) string {
 	t.Helper()
-	query = strings.NewReplacer("/^$agent$/", "/.*/", "/^$probe$/", "/.*/", "$timeFilter", "time > now() - 5m", "$__interval", "1s").Replace(query)
+	query = strings.NewReplacer("/^$agent$/", "/.*/", "/^$probe$/", "/.*/", "$timeFilter", "time > now() - 10m", "$__interval", "1s").Replace(query)
 	if len(s.db.query(t, query)) == 0 {
 		return "no data from " + query
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -27,15 +28,29 @@ func tool(t *testing.T, variable string) string {
 	return path
 }
 
-// freePort asks the kernel for a port that nobody uses.
+// lastPort counts the ports that tests of this process have had.
+var lastPort atomic.Uint32
+
+// freePort is a port on which nobody listens, over TCP or UDP, below those that kernels give to connections and to who does
+// not care: nobody is given it before the program takes it that it is for, nor while that program is down.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 10_000 + int((uint32(os.Getpid())*64+lastPort.Add(1))%20_000)
+		address := fmt.Sprintf("127.0.0.1:%d", port)
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		pc, err := net.ListenPacket("udp", address)
+		l.Close()
+		if err == nil {
+			pc.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 // write makes a file below a folder of the test.
@@ -110,7 +125,7 @@ log-enabled = false
 level = "error"
 `, freePort(t), filepath.Join(dir, "meta"), filepath.Join(dir, "data"), filepath.Join(dir, "wal"), strings.TrimPrefix(db.url, "http://")))
 	start(t, tool(t, "NRPROBE_INFLUXD"), "-config", config)
-	until(t, 60*time.Second, func() string {
+	until(t, patience, func() string {
 		if _, err := tryGet(t.Context(), db.url+"/health"); err != nil {
 			return err.Error()
 		}
@@ -181,7 +196,7 @@ scrape_configs:
 	start(t, tool(t, "NRPROBE_PROMETHEUS"), "--config.file="+config, "--storage.tsdb.path="+data,
 		"--web.listen-address="+listen, "--log.level=warn")
 	p := prometheus{url: "http://" + listen}
-	until(t, 60*time.Second, func() string {
+	until(t, patience, func() string {
 		if _, err := tryGet(t.Context(), p.url+"/-/ready"); err != nil {
 			return err.Error()
 		}

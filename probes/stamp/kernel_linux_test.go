@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/probetest"
@@ -85,7 +86,7 @@ func checkKernelStamps(t *testing.T, listen, host string) {
 
 func TestRefusedPortOnTheHost(t *testing.T) {
 	c := defaults()
-	c.Count, c.Interval, c.Wait = 5, 100*ms, 50*ms
+	c.Count, c.Interval, c.Wait = 3, time.Second, 50*ms
 	r := measureLoopback(t, "127.0.0.1", 1, c) // a port that the kernel gives to nobody
 	if r.Outcome != probes.Refused || r.Values["packets_sent"] == 0 || r.Values["packets_lost"] != r.Values["packets_sent"] {
 		t.Errorf("%s: %s, %v", r.Outcome, r.Error, r.Values)
@@ -96,7 +97,7 @@ func TestMarkingIsSeenBothWays(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		port := serveLoopback(t, net.JoinHostPort(host, "0"), &Reflector{}).Port()
 		c := defaults()
-		c.Count, c.Interval, c.DSCP, c.ECN = 3, 100*ms, 46, ecnWordECT0
+		c.Count, c.Interval, c.DSCP, c.ECN = 3, time.Second, 46, ecnWordECT0
 		r := measureLoopback(t, host, port, c)
 		if r.Outcome != probes.OK {
 			t.Errorf("%s: %s: %s", host, r.Outcome, r.Error)

@@ -12,7 +12,7 @@ import (
 func TestUserStampsWhenAsked(t *testing.T) {
 	at := serveLoopback(t, "127.0.0.1:0", &Reflector{})
 	c := defaults()
-	c.Count, c.Interval, c.Stamps = 20, 20*ms, stampsUser
+	c.Count, c.Interval, c.Stamps = 30, 100*ms, stampsUser
 	r := measureLoopback(t, at.Addr().String(), at.Port(), c)
 	if stamps := r.Info["stamps"]; !strings.HasPrefix(stamps, "T1=user,") || !strings.HasSuffix(stamps, "T3=user,T4=user") || !r.Quality.Has(probes.UserStamps) {
 		t.Errorf("stamps %q, flags %v", stamps, r.Quality)
