@@ -35,7 +35,7 @@ race: ## run the tests under the race detector
 
 .PHONY: test-net
 test-net: build ## run both sides in two network namespaces joined by a veth pair (root)
-	NRPROBE_BINARY=$(CURDIR)/nrprobe go test -count=1 -tags netns -run 'TestNetns' ./configs/e2e/
+	NRPROBE_BINARY=$(CURDIR)/nrprobe go test -count=1 -tags netns -timeout 20m -run 'TestNetns' ./configs/e2e/
 
 .PHONY: test-integration
 test-integration: build $(INFLUXD) $(PROMETHEUS) $(JUNIT) ## test against a real InfluxDB and Prometheus and other people's JUnit parsers
