@@ -113,7 +113,7 @@ func TestLeaseBesideOtherPorts(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"throughput", r.Addrs().QUIC[0].String(), "--transport", "quic", "--volume", "2MB"},
-		{"responsiveness", r.Addrs().TLS[0].String(), "--duration", "3s"},
+		{"responsiveness", r.Addrs().TLS[0].String(), "--duration", "60s", "--interval", "250ms", "--tolerance", "0.5", "--connections", "1"},
 	} {
 		args = append([]string{"probe"}, append(args, "--lease-port", port, "--insecure", "--json")...)
 		stdout, stderr, code := run(t, args...)
