@@ -27,11 +27,11 @@ build: ## build ./nrprobe for this machine
 
 .PHONY: test
 test: ## run the tests (fuzz corpora included); needs neither root nor a server
-	go test -shuffle=on ./...
+	go test -shuffle=on -timeout 30m ./...
 
 .PHONY: race
 race: ## run the tests under the race detector
-	go test -race -shuffle=on ./...
+	go test -race -shuffle=on -timeout 30m ./...
 
 .PHONY: test-net
 test-net: build ## run both sides in two network namespaces joined by a veth pair (root)
