@@ -73,7 +73,6 @@ func testLoopback(t *testing.T, address, mode, direction string) {
 	defer serving.Wait()
 	defer cancel()
 	c := defaults()
-	// The load is over before a busy machine can hold both ends up for the second after which either gives the other up.
 	c.Mode, c.Direction, c.Duration, c.MaxBytes, c.InitialRate, c.Trains = mode, direction, time.Minute, 1_999_998, 100*megabit, 4
 	probe, err := build(c, probetest.Env(t, network), probes.Target{Host: "far", Port: <-far.port})
 	if err != nil {

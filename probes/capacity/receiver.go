@@ -27,6 +27,7 @@ type receiver struct {
 
 	start       time.Time // of the session
 	first, last time.Time // arrival of the first and the latest load datagram
+	silence     silence
 	tally       tally
 	bytes       int64 // UDP payload
 	delays      delays
@@ -69,6 +70,7 @@ func (r *receiver) run(ctx context.Context, from <-chan done) (stop string, err 
 	}
 	b := make([]byte, receiveSize)
 	r.start = time.Now()
+	r.silence = newSilence(r.start)
 	next := r.start.Add(feedbackInterval)
 	for {
 		n, segment, source, err := r.socket.read(b, next)
@@ -100,16 +102,16 @@ func (r *receiver) run(ctx context.Context, from <-chan done) (stop string, err 
 
 // over says whether to stop, and why.
 func (r *receiver) over(now time.Time, stop string) (string, bool) {
-	latest, limit := r.last, stopAfter
+	silent, limit := r.silence.lasts(now, feedbackInterval), stopAfter
 	if r.first.IsZero() {
-		latest, limit = r.start, startLimit
+		limit = startLimit
 	}
 	switch {
 	case r.sent >= 0 && r.tally.received >= r.sent:
 		return stop, true
-	case r.sent >= 0 && now.Sub(r.doneAt) >= settleTime && now.Sub(latest) >= settleTime:
+	case r.sent >= 0 && now.Sub(r.doneAt) >= settleTime && silent >= settleTime:
 		return stop, true
-	case r.sent < 0 && now.Sub(latest) >= limit+r.pause():
+	case r.sent < 0 && silent >= limit+r.pause():
 		return byNoLoad, true
 	case r.sent < 0 && !r.first.IsZero() && now.Sub(r.first) > r.plan.Duration+startLimit:
 		return byDuration, true // the sender does not keep to what was agreed on
@@ -143,6 +145,7 @@ func (r *receiver) take(b []byte, segment int, now time.Time) {
 			r.first, r.nextReport = now, now.Add(reportEvery)
 		}
 		r.last = now
+		r.silence.hear(now)
 		if !sampled { // those that the kernel put together arrived together
 			r.delays.add(now.Sub(r.start) - d.time)
 			sampled = true

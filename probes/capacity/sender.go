@@ -31,6 +31,7 @@ type sender struct {
 	refusal  error         // why the kernel refused a datagram, the latest time
 	done     done
 	heard    time.Duration // when the latest feedback came
+	silence  silence
 	latest   feedback
 	lost     int // feedbacks that were given up since the latest one
 	feedback chan feedback
@@ -102,18 +103,20 @@ func (s *sender) listen(ctx context.Context) {
 func (s *sender) sendSearch(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	s.silence = newSilence(s.start)
+	for planned := time.Duration(0); ; {
 		now := time.Since(s.start)
-		s.backOff(now)
-		if s.done.Stop = s.over(now); s.done.Stop != "" {
+		silent := s.silence.lasts(s.start.Add(now), planned)
+		s.backOff(silent)
+		if s.done.Stop = s.over(now, silent); s.done.Stop != "" {
 			return nil
 		}
 		if err := s.burst(now); err != nil && ctx.Err() == nil {
 			return err
 		}
 		var wake <-chan time.Time
-		if wait := max(s.due, s.wake) - time.Since(s.start); wait > 0 {
-			timer.Reset(wait)
+		if planned = max(0, max(s.due, s.wake)-time.Since(s.start)); planned > 0 {
+			timer.Reset(planned)
 			wake = timer.C
 		}
 		if err := s.wait(ctx, wake); err != nil {
@@ -148,6 +151,7 @@ func (s *sender) hear(f feedback) {
 		return
 	}
 	s.latest, s.heard, s.lost = f, time.Since(s.start), 0
+	s.silence.hear(s.start.Add(s.heard))
 	if s.plan.Train {
 		return
 	}
@@ -156,8 +160,8 @@ func (s *sender) hear(f feedback) {
 }
 
 // backOff counts feedback that is overdue as bad. Before the first one has come, nobody knows how long the way is.
-func (s *sender) backOff(now time.Duration) {
-	if s.latest.number == 0 || now-s.heard < backoff(s.lost) {
+func (s *sender) backOff(silent time.Duration) {
+	if s.latest.number == 0 || silent < backoff(s.lost) {
 		return
 	}
 	s.lost++
@@ -165,7 +169,7 @@ func (s *sender) backOff(now time.Duration) {
 }
 
 // over says why to stop, "" to go on.
-func (s *sender) over(now time.Duration) string {
+func (s *sender) over(now, silent time.Duration) string {
 	limit := stopAfter
 	if s.latest.number == 0 {
 		limit = startLimit
@@ -175,7 +179,7 @@ func (s *sender) over(now time.Duration) string {
 		return byDuration
 	case s.budget() < int64(s.wire()):
 		return byMaxBytes
-	case now-s.heard >= limit:
+	case silent >= limit:
 		return byNoFeedback
 	}
 	return ""
@@ -243,11 +247,11 @@ func (s *sender) transmit(n int) (taken int, err error) {
 
 // sendTrains sends train after train, each when the one before has arrived.
 func (s *sender) sendTrains(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
+	s.silence = newSilence(s.start)
 	for id := 1; id <= s.plan.Trains; id++ {
 		n := trainLength(s.latest, s.wire(), s.budget(), s.plan.Trains-id+1)
-		if s.done.Stop = s.over(time.Since(s.start)); s.done.Stop != "" {
+		now := time.Now()
+		if s.done.Stop = s.over(now.Sub(s.start), s.silence.lasts(now, 0)); s.done.Stop != "" {
 			return nil
 		}
 		if n == 0 {
@@ -281,7 +285,7 @@ func (s *sender) sendTrain(ctx context.Context, id uint16, n int) error {
 		place += max(taken, 1) // a place that was refused stays empty
 		if s.plan.MaxRate > 0 {
 			pause := time.Duration(float64(taken*s.wire()) / s.plan.MaxRate * float64(time.Second))
-			if err := s.wait(ctx, time.After(pause)); err != nil {
+			if err := s.rest(ctx, pause); err != nil {
 				return err
 			}
 		}
@@ -291,20 +295,22 @@ func (s *sender) sendTrain(ctx context.Context, id uint16, n int) error {
 
 // awaitTrain waits for the word that a train has arrived, and lets the queues on the way drain.
 func (s *sender) awaitTrain(ctx context.Context, id int) error {
-	timer := time.NewTimer(trainWait)
-	defer timer.Stop()
-	end := time.Now().Add(trainWait)
-	for int(s.latest.train) < id && time.Now().Before(end) {
-		if err := s.wait(ctx, timer.C); err != nil {
+	for end := time.Now().Add(trainWait); int(s.latest.train) < id && time.Now().Before(end); {
+		if err := s.rest(ctx, min(feedbackInterval, time.Until(end))); err != nil {
 			return err
 		}
 	}
-	timer.Reset(trainPause)
-	end = time.Now().Add(trainPause)
-	for time.Now().Before(end) {
-		if err := s.wait(ctx, timer.C); err != nil {
+	for end := time.Now().Add(trainPause); time.Now().Before(end); {
+		if err := s.rest(ctx, time.Until(end)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// rest waits for so long, or until feedback has come.
+func (s *sender) rest(ctx context.Context, length time.Duration) error {
+	err := s.wait(ctx, time.After(length))
+	s.silence.lasts(time.Now(), length)
+	return err
 }
