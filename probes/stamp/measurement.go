@@ -136,15 +136,15 @@ func (m *measurement) drain(complete bool) {
 		return
 	}
 	now := m.clock.now()
+	m.ledger.stop(now)
 	for {
 		w, follower := m.ledger.takeOut(now)
 		if w == nil {
 			return
 		}
 		over := w.end <= now
-		w.final = !over
 		w.end = min(w.end, now)
-		if w.final && w.counted {
+		if w.final && w.disturbance == (disturbance{}) { // nobody has looked yet: no other was opened
 			w.disturbance = m.look()
 		}
 		m.clerk.take(w, follower, now-m.config.Wait, over)

@@ -16,8 +16,7 @@ func (m *measurement) send(ctx context.Context) {
 		if !ok {
 			break
 		}
-		m.enter(next)
-		if !m.waitAndSend(ctx, next) {
+		if !m.enter(ctx, next) || !m.waitAndSend(ctx, next) {
 			return
 		}
 	}
@@ -60,11 +59,20 @@ func (m *measurement) waitAndSend(ctx context.Context, next slot) bool {
 	return true
 }
 
-// enter opens the windows up to that of the slot.
-func (m *measurement) enter(next slot) {
+// ahead is how long before it begins a window is opened at most: a small machine takes milliseconds to read what is looked
+// at then, and the first packet is not to wait for it.
+const ahead = 20 * time.Millisecond
+
+// enter opens the windows up to that of the slot, each when it is about to begin, because several may pass before the slot
+// comes: what is looked at then has to be of the window before. It returns false when ctx ended.
+func (m *measurement) enter(ctx context.Context, next slot) bool {
 	for w := m.ledger.latest(); next.at >= w.end; w = m.ledger.latest() {
+		if at := w.end - ahead; at > m.clock.now() && !m.waiter.until(ctx, at) {
+			return false
+		}
 		m.open(w.end)
 	}
+	return true
 }
 
 // open opens the window that starts at that moment: warm-up, the whole one-shot run, or one of many. It asks for the

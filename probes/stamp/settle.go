@@ -31,6 +31,19 @@ func (l *ledger) end(at time.Duration) {
 	l.windows[len(l.windows)-1].end = at
 }
 
+// stop ends the session early at that moment: a window that was opened ahead of it did not come to pass.
+func (l *ledger) stop(at time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.windows = slices.DeleteFunc(l.windows, func(w *window) bool { return w.start >= at })
+	for _, w := range slices.Backward(l.windows) {
+		if w.counted {
+			w.final = true
+			return
+		}
+	}
+}
+
 // takeOut removes the oldest window; nil when there is none. What was not answered is kept in mind for lateLimit, so that it can be recovered.
 // follower is the answered packet after the window with the lowest number, as far as it is known.
 func (l *ledger) takeOut(now time.Duration) (w *window, follower neighbour) {
