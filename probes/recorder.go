@@ -125,7 +125,8 @@ func (r *Recorder) Flag(q Quality) {
 
 // Cut ends a window of a continuous measurement: what was taken down so far becomes a Result of its own, and the
 // recorder begins anew at the same instant, so that nothing falls between two windows or into both.
-// Info outlives the cut. One goroutine cuts; others may go on observing meanwhile.
+// Notes belong to the window as all else does: what is still true in the next one is noted anew. One goroutine cuts; others
+// may go on observing meanwhile.
 func (r *Recorder) Cut() { r.CutAt(time.Time{}, time.Now(), nil) }
 
 // CutAt is Cut for a probe that takes a window down only after it ended, when it is known what became of each packet:
@@ -149,11 +150,9 @@ func (r *Recorder) take(start, end time.Time) *Recorder {
 	}
 	window := &Recorder{
 		started: start, ended: end, values: r.values, hists: r.hists, metrics: r.metrics,
-		info: maps.Clone(r.info), events: r.events, quality: r.quality,
+		info: r.info, events: r.events, quality: r.quality,
 	}
-	info := r.info
 	r.reset(end)
-	r.info = info
 	return window
 }
 

@@ -92,6 +92,9 @@ func TestCutYieldsGaplessWindows(t *testing.T) {
 				select {
 				case <-tick.C:
 					r.Add(PacketsSent, Both, 1)
+					if n == 12 {
+						r.Note("second", "window only")
+					}
 					if n%10 == 0 {
 						r.Cut()
 					}
@@ -108,6 +111,9 @@ func TestCutYieldsGaplessWindows(t *testing.T) {
 		total := 0.0
 		for i, r := range got {
 			total += r.Values["packets_sent"]
+			if _, ok := r.Info["second"]; ok != (i == 1) {
+				t.Errorf("window %d has the note of the second: %t", i, ok)
+			}
 			if i > 0 && !r.Start.Equal(got[i-1].End()) {
 				t.Errorf("window %d starts at %v, the one before ended at %v", i, r.Start, got[i-1].End())
 			}

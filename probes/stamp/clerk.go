@@ -2,6 +2,7 @@ package stamp
 
 import (
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -23,7 +24,6 @@ type clerk struct {
 	previous      *delay // of the last packet of the window before, if it was answered
 	clocks        clockHistory
 	epoch         int64 // of the window before
-	leased        bool  // the far end told of a lease
 
 	sent, received uint64 // of all windows
 
@@ -45,6 +45,7 @@ type peer struct {
 	methodT2   stampMethod
 	methodT3   stampMethod
 	timestamps bool
+	source     netip.AddrPort // ours as it last saw it; not valid while it has not said
 }
 
 // meet takes in what a reply shows of the far end. The receiving goroutine calls it.
@@ -61,6 +62,9 @@ func (k *clerk) meet(p *reply, x *extensions, a *arrived) {
 	k.far.error, k.far.ttl = p.err, p.ttl
 	k.far.timestamps = p.t2 != 0 && p.t3 != 0
 	k.far.methodT2 = x.methodT2
+	if x.source.IsValid() {
+		k.far.source = x.source
+	}
 	if x.told.ok {
 		k.far.methodT3 = x.methodT3
 	}
@@ -205,11 +209,14 @@ func (k *clerk) delaying(list []delay, ours, theirs errorEstimate) *offset {
 	return &o
 }
 
-// marking takes down how headers arrived.
+// marking takes down how headers arrived, addresses among them.
 func (k *clerk) marking() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.far.met {
 		k.marks.report(k.rec, k.config)
+	}
+	if k.far.source.IsValid() {
+		k.rec.Note("source_at_far_end", k.far.source.String())
 	}
 }

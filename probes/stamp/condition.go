@@ -136,9 +136,6 @@ func (k *clerk) judgeFarEnd(w *window, c *counts) {
 	}
 	if w.condition.leases > 0 {
 		k.rec.Flag(probes.LoadConcurrent)
-	}
-	if w.condition.leases > 0 || k.leased {
-		k.leased = true // the note would stay otherwise
 		k.rec.Note("leases", strconv.Itoa(int(w.condition.leases)))
 	}
 }

@@ -41,11 +41,11 @@ func TestConditionOfTheFarEnd(t *testing.T) {
 		}{
 			{0, ""},
 			{probes.LoadConcurrent, "2"},
-			{0, "0"},
-			{0, "0"},
-			{probes.FarEndLate, "0"},
-			{probes.FarEndLate, "0"},
-			{0, "0"},
+			{0, ""},
+			{0, ""},
+			{probes.FarEndLate, ""},
+			{probes.FarEndLate, ""},
+			{0, ""},
 		}
 		for i, w := range want {
 			if got := r[i].Quality &^ probes.UserStamps; got != w.quality || r[i].Info["leases"] != w.leases {

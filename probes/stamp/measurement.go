@@ -231,5 +231,4 @@ func (m *measurement) watchSource(source netip.AddrPort, at time.Duration) {
 		m.rec.Event(probes.Event{Time: m.clock.time(at, m.clock.epoch()), Type: probes.Rebinding, Detail: fmt.Sprintf("%v to %v", m.source, source)})
 	}
 	m.source = source
-	m.rec.Note("source_at_far_end", source.String())
 }
