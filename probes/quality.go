@@ -12,7 +12,7 @@ type Quality uint32
 
 // The flags. Their words are part of the JSON and of the field "quality".
 const (
-	ScheduleLate   Quality = 1 << iota // packets left later than planned by more than the kind allows
+	ScheduleLate   Quality = 1 << iota // packets left later than planned, or not at all, by more than the kind allows
 	UserStamps                         // time stamps were taken in user space, not by the kernel
 	KernelRefused                      // the own kernel refused packets (ENOBUFS, EAGAIN)
 	CPUStarved                         // the process did not get the processor when it needed it

@@ -154,7 +154,8 @@ var (
 		Stem: "path_mtu", Unit: BytesUnit, Name: "path_mtu_bytes", Type: Gauge, Directed: true,
 		Help: "Largest IP packet, headers included, that passes without fragments.", Source: "RFC 8899",
 	}
-	// Interruption is the longest time between two packets that both arrived, less the spacing that was planned.
+	// Interruption is the longest time between two packets that both arrived, less the spacing that was planned and less the
+	// time before the second in which the instrument sent nothing.
 	Interruption = &Metric{
 		Stem: "interruption_max", Unit: Seconds, Name: "interruption_seconds", Type: Gauge,
 		Help: "Longest interruption of the packet stream in a result; resolution is the packet interval.", Source: "3GPP TS 38.133 handover interruption, seen from the application",

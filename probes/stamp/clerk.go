@@ -135,9 +135,9 @@ func (k *clerk) losing(w *window, far peer, settled time.Duration) {
 			w.records[i].fate &^= lostUp | lostDown
 		}
 	}
-	lost, up, down := k.interruptions.observe(k.rec, w, settled, w.end)
+	lost, up, down := k.interruptions.observe(k.rec, w, settled, w.end-w.tail)
 	if w.final {
-		k.interruptions.finish(k.rec, w, w.end)
+		k.interruptions.finish(k.rec, w, w.end-w.tail)
 	}
 	k.rec.Add(probes.PacketsLost, probes.Both, float64(lost))
 	if far.met && (far.tellsDirection() || lost == 0) {

@@ -95,6 +95,10 @@ func (c *Config) gap() time.Duration {
 	if c.Gap > 0 {
 		return c.Gap
 	}
+	return c.ordinaryGap()
+}
+
+func (c *Config) ordinaryGap() time.Duration {
 	spacing := c.Interval
 	if p := c.pattern(); p != nil {
 		spacing = p.slowest()

@@ -97,14 +97,20 @@ func (c *Config) tolerance() time.Duration { return max(time.Millisecond, c.Inte
 // still have come within what is published as the 95th.
 const mostSkipped = 20
 
+// mostBlind is for how long at most nothing may be sent, though it should be, in a result that is still on schedule, unless
+// an interruption was seen that is longer: half as long as an interruption that makes an event, 50 ms as a rule. Such a stall
+// can hide an interruption, or one end of it, of up to its own length, which the note nothing_sent_for tells. So where one
+// did, the longest interruption is truly at most twice what is published, or shorter than what makes an event. A gap set longer,
+// to have fewer events, allows for no more.
+func (c *Config) mostBlind() time.Duration { return min(c.gap(), c.ordinaryGap()) / 2 }
+
 // judgeSchedule says whether packets left so late, or not at all, that the figures may tell of this host.
 //
 // Where the kernel stamps both departure and arrival, a packet that left late is measured from when it left: only its
 // moment is another, and that it is nearer to its own slot than to the next the sender sees to. Such a result is late on
-// schedule when more than one slot in mostSkipped is missing, or so many in a row that an interruption long enough for an
-// event could have hidden there. Where the process takes a stamp itself, whatever makes it send late makes it read the
-// clock late as well: there the result is late on schedule also when more than one slot in a hundred was skipped, or left
-// later than planned by more than the tolerance.
+// schedule when more than one slot in mostSkipped is missing, or when nothing was sent for longer than mostBlind. Where the
+// process takes a stamp itself, whatever makes it send late makes it read the clock late as well: there the result is late on
+// schedule also when more than one slot in a hundred was skipped, or left later than planned by more than the tolerance.
 //
 // If the kernel says that our threads waited for a processor for at least half of the time by which slots were late, that
 // is why.
@@ -112,10 +118,13 @@ func (k *clerk) judgeSchedule(w *window, c *counts) {
 	t1, t4 := w.kernelStamps()
 	user := (len(w.records)-t1)*100 > len(w.records) || (int(c.received)-t4)*100 > int(c.received)
 	planned := c.sent + c.skipped
-	late := c.skipped*mostSkipped > planned || w.blind > 0 && time.Duration(w.blind+1)*k.config.Interval > k.config.gap()
+	late := c.skipped*mostSkipped > planned || w.blind > max(w.seen, k.config.mostBlind())
 	late = late || user && (c.behind+c.skipped)*100 > planned
 	if late {
 		k.rec.Flag(probes.ScheduleLate)
+	}
+	if w.blind > 0 {
+		k.rec.Note("nothing_sent_for", readable(w.blind).String())
 	}
 	if !w.waitKnown {
 		return

@@ -10,32 +10,35 @@ import (
 	"github.com/nrprobe/nrprobe/probes/load"
 )
 
-// TestWhatMakesAResultLate holds the thresholds from both sides, at 10 ms spacing and the shortest interruption of 100 ms.
+// TestWhatMakesAResultLate holds the thresholds from both sides, at 10 ms spacing, where an interruption of 100 ms makes an event.
 func TestWhatMakesAResultLate(t *testing.T) {
 	const late, starved = probes.ScheduleLate, probes.ScheduleLate | probes.CPUStarved
 	for name, c := range map[string]struct {
-		kernel, user           int // packets by who stamped their departure
-		skipped, behind, blind int
-		lateness, wait         time.Duration
-		want                   probes.Quality
+		kernel, user    int // packets by who stamped their departure
+		skipped, behind int
+		blind, seen     time.Duration
+		lateness, wait  time.Duration
+		want            probes.Quality
 	}{
-		"all well":                                {kernel: 100},
-		"kernel stamps, every packet late":        {kernel: 100, behind: 100, lateness: time.Second},
-		"kernel stamps, one slot in 20 skipped":   {kernel: 95, skipped: 5, blind: 5},
-		"kernel stamps, more skipped":             {kernel: 94, skipped: 6, blind: 1, want: late},
-		"kernel stamps, nothing sent for 100 ms":  {kernel: 991, skipped: 9, blind: 9},
-		"kernel stamps, nothing sent for longer":  {kernel: 990, skipped: 10, blind: 10, want: late},
-		"user stamps, one packet in 100 late":     {user: 100, behind: 1},
-		"user stamps, more late":                  {user: 100, behind: 2, want: late},
-		"user stamps, more late or skipped":       {user: 99, behind: 1, skipped: 1, blind: 1, want: late},
-		"one user stamp in 100, all late":         {kernel: 99, user: 1, behind: 100},
-		"more user stamps, all late":              {kernel: 98, user: 2, behind: 100, want: late},
-		"late, and no processor for half of that": {user: 100, behind: 2, lateness: 8 * ms, wait: 4 * ms, want: starved},
-		"late, and no processor for less":         {user: 100, behind: 2, lateness: 8 * ms, wait: 4*ms - 1, want: late},
-		"no processor, but on time":               {kernel: 100, wait: time.Second},
+		"all well":                                 {kernel: 100},
+		"kernel stamps, every packet late":         {kernel: 100, behind: 100, lateness: time.Second},
+		"kernel stamps, one slot in 20 skipped":    {kernel: 95, skipped: 5, blind: 50 * ms},
+		"kernel stamps, more skipped":              {kernel: 94, skipped: 6, blind: 10 * ms, want: late},
+		"kernel stamps, nothing sent for 50 ms":    {kernel: 995, skipped: 5, blind: 50 * ms},
+		"kernel stamps, nothing sent for longer":   {kernel: 995, skipped: 5, blind: 50*ms + 1, want: late},
+		"as long as an interruption that was seen": {kernel: 992, skipped: 8, blind: 80 * ms, seen: 80 * ms},
+		"longer than one that was seen":            {kernel: 992, skipped: 8, blind: 80*ms + 1, seen: 80 * ms, want: late},
+		"user stamps, one packet in 100 late":      {user: 100, behind: 1},
+		"user stamps, more late":                   {user: 100, behind: 2, want: late},
+		"user stamps, more late or skipped":        {user: 99, behind: 1, skipped: 1, blind: 10 * ms, want: late},
+		"one user stamp in 100, all late":          {kernel: 99, user: 1, behind: 100},
+		"more user stamps, all late":               {kernel: 98, user: 2, behind: 100, want: late},
+		"late, and no processor for half of that":  {user: 100, behind: 2, lateness: 8 * ms, wait: 4 * ms, want: starved},
+		"late, and no processor for less":          {user: 100, behind: 2, lateness: 8 * ms, wait: 4*ms - 1, want: late},
+		"no processor, but on time":                {kernel: 100, wait: time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &window{blind: c.blind}
+			w := &window{blind: c.blind, seen: c.seen}
 			for n := range c.kernel + c.user {
 				r := record{fate: answered | kernelT1 | kernelT4}
 				if n < c.user {

@@ -72,19 +72,24 @@ func (p Pauses) total(n int) time.Duration {
 	return sum
 }
 
-// pause is one that a window's packet came behind.
+// pause is a time without packets that a window's packet came behind.
 type pause struct {
 	seq    uint64
 	length time.Duration
 }
 
 // pauseBefore is how long the schedule paused before a packet.
-func (w *window) pauseBefore(seq uint64) time.Duration {
-	i, found := slices.BinarySearchFunc(w.pauses, seq, func(p pause, seq uint64) int { return compare(p.seq, seq) })
+func (w *window) pauseBefore(seq uint64) time.Duration { return before(w.pauses, seq) }
+
+// stallBefore is for how long nothing was sent before a packet, though it should have been.
+func (w *window) stallBefore(seq uint64) time.Duration { return before(w.stalls, seq) }
+
+func before(list []pause, seq uint64) time.Duration {
+	i, found := slices.BinarySearchFunc(list, seq, func(p pause, seq uint64) int { return compare(p.seq, seq) })
 	if !found {
 		return 0
 	}
-	return w.pauses[i].length
+	return list[i].length
 }
 
 // waking notes for each length of pause the median round trip of the packets behind one, and by how much it is above that

@@ -25,7 +25,7 @@ type ledger struct {
 	missing  []missing // lost packets of windows taken out, in the order of sequence, younger than lateLimit
 	far      farState
 	waiting  []waiting     // replies whose true departure may still be told, in the order of arrival
-	row      int           // slots skipped since a packet was sent
+	stuck    time.Duration // when the first slot was due that was skipped since a packet was sent; 0 when none was
 	owed     time.Duration // a pause whose first packet did not leave: the next one that does is the first
 }
 
@@ -104,6 +104,7 @@ func (l *ledger) send(at, scheduleError, paused time.Duration) (epoch int64) {
 	defer l.mu.Unlock()
 	w := l.windows[len(l.windows)-1]
 	r := record{sent: at}
+	resting := paused
 	paused, l.owed = max(paused, l.owed), 0
 	if paused > 0 {
 		r.fate |= cold
@@ -117,7 +118,11 @@ func (l *ledger) send(at, scheduleError, paused time.Duration) (epoch int64) {
 		w.behind++
 		w.lateness += scheduleError
 	}
-	l.row = 0
+	if l.stuck > 0 {
+		l.stuck += resting
+		w.stalls = append(w.stalls, pause{seq: l.next, length: at - l.stuck})
+		w.blind, w.tail, l.stuck = max(w.blind, at-l.stuck), 0, 0
+	}
 	l.next++
 	return w.epoch
 }
@@ -127,6 +132,7 @@ func (l *ledger) refuse() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.windows[len(l.windows)-1]
+	sent := w.records[len(w.records)-1].sent
 	w.records = w.records[:len(w.records)-1]
 	w.open--
 	w.sent--
@@ -136,18 +142,30 @@ func (l *ledger) refuse() {
 		l.owed = w.pauses[n-1].length
 		w.pauses = w.pauses[:n-1]
 	}
+	if n := len(w.stalls); n > 0 && w.stalls[n-1].seq == l.next {
+		l.stuck = sent - w.stalls[n-1].length
+		w.stalls = w.stalls[:n-1]
+	}
 }
 
-// skip takes down a slot, after a pause or not, that passed before a packet could be sent: the process came so much later.
-func (l *ledger) skip(scheduleError, paused time.Duration) {
+// skip takes down a slot that had passed when the process came to it at that moment.
+func (l *ledger) skip(at time.Duration, s slot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.windows[len(l.windows)-1]
 	w.skipped++
-	w.lateness += scheduleError
-	l.row++
-	l.owed = max(l.owed, paused)
-	w.blind = max(w.blind, l.row)
+	w.lateness += at - s.at
+	l.owed = max(l.owed, s.pause)
+	if !w.counted {
+		return
+	}
+	if l.stuck == 0 {
+		l.stuck = s.at
+	} else {
+		l.stuck += s.pause // in which nothing was to be sent
+	}
+	w.tail = min(at, w.end) - l.stuck
+	w.blind = max(w.blind, w.tail)
 }
 
 // stray takes down something that came in and is no reply to this session.

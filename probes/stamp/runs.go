@@ -11,7 +11,8 @@ import (
 type run struct {
 	start          time.Duration // departure of the first
 	lost, up, down int
-	paused         time.Duration // by the schedule, within the row
+	paused         time.Duration // by the schedule, within the row; or by the host, at the end of it
+	blind          time.Duration // the host sent nothing, between two lost packets
 }
 
 // lasted is how long the row kept the stream interrupted by a given moment. Pauses of the schedule are no interruption.
@@ -21,7 +22,9 @@ func (p *interruptions) lasted(end time.Duration) time.Duration {
 
 // interruptions finds the rows of lost packets. The interruption lasts from the departure of the first lost packet to
 // that of the first one that got through, so the planned spacing before it is not part of it; its resolution is the
-// interval. It ends in the window in which a packet gets through; until then each window says how long it has lasted.
+// interval. Nor are slots just before it part of it that this host skipped: nobody saw what the link did then. Between two
+// lost packets they are. It ends in the window in which a packet gets through; until then each window says how long it has
+// lasted.
 type interruptions struct {
 	least time.Duration // that makes an event
 	run   run
@@ -35,8 +38,8 @@ func (p *interruptions) observe(rec *probes.Recorder, w *window, settled, end ti
 	longest := time.Duration(0)
 	for i := range w.records {
 		r := &w.records[i]
-		if r.fate.has(cold) && p.run.lost > 0 {
-			p.run.paused += w.pauseBefore(w.first + uint64(i))
+		if p.run.lost > 0 {
+			p.host(w, w.first+uint64(i), r)
 		}
 		switch {
 		case r.lost(settled):
@@ -54,7 +57,7 @@ func (p *interruptions) observe(rec *probes.Recorder, w *window, settled, end ti
 				down++
 			}
 		case r.fate.has(answered) && p.run.lost > 0:
-			longest = max(longest, p.lasted(r.sent))
+			longest, w.seen = max(longest, p.lasted(r.sent)), max(w.seen, p.lasted(r.sent)-p.run.blind)
 			rec.Observe(probes.LossBurst, probes.Both, float64(p.run.lost))
 			p.event(rec, w, r.sent, "")
 			p.run = run{}
@@ -65,10 +68,22 @@ func (p *interruptions) observe(rec *probes.Recorder, w *window, settled, end ti
 		}
 	}
 	if p.run.lost > 0 {
-		longest = max(longest, p.lasted(end))
+		longest, w.seen = max(longest, p.lasted(end)), max(w.seen, p.lasted(end)-p.run.blind)
 	}
 	rec.Set(probes.Interruption, probes.Both, longest.Seconds())
 	return lost, up, down
+}
+
+// host takes in for how long nothing was sent before a packet behind a lost one.
+func (p *interruptions) host(w *window, seq uint64, r *record) {
+	if r.fate.has(cold) {
+		p.run.paused += w.pauseBefore(seq)
+	}
+	if r.fate.has(answered) {
+		p.run.paused += w.stallBefore(seq)
+	} else {
+		p.run.blind += w.stallBefore(seq)
+	}
 }
 
 // finish takes down a row that nothing came after, at the end of the session.

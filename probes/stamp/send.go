@@ -34,7 +34,7 @@ func (m *measurement) waitAndSend(ctx context.Context, next slot) bool {
 	behind := now - next.at
 	if behind > next.patience(m.config) {
 		// To send it now would only crowd the next one; the spacing is part of what is measured.
-		m.ledger.skip(behind, next.pause)
+		m.ledger.skip(now, next)
 		return true
 	}
 	epoch := m.ledger.send(now, behind, next.pause)

@@ -64,13 +64,16 @@ type window struct {
 	final      bool          // nothing counted comes after it
 	first      uint64        // sequence number of records[0]
 	records    []record
-	frames     []frame // of a pattern, in the order of sending
-	pauses     []pause // of the schedule, before packets of the window
-	copies     []extra // those that the far end answered anew, hence under another number
-	copiesDown int     // those that it did not
-	overtaken  int     // packets recovered from earlier windows after later ones had come
-	open       int     // records that are not final
-	blind      int     // longest row of slots that were skipped
+	frames     []frame       // of a pattern, in the order of sending
+	pauses     []pause       // of the schedule, before packets of the window
+	copies     []extra       // those that the far end answered anew, hence under another number
+	copiesDown int           // those that it did not
+	overtaken  int           // packets recovered from earlier windows after later ones had come
+	open       int           // records that are not final
+	stalls     []pause       // before packets of the window, from when the first slot was due that was skipped
+	blind      time.Duration // longest of these; of one that outlasts the window, what comes before its end
+	tail       time.Duration // the one that lasts until the window ends
+	seen       time.Duration // longest interruption less the stalls within it
 	tally
 	disturbance
 	condition condition // of the far end
