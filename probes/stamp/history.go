@@ -65,7 +65,7 @@ func (h *clockHistory) estimate(list []delay) offset {
 	window := cut(list)
 	for {
 		pieces := slices.Concat(h.pieces, window)
-		o, ok := estimateOffset(pieces, list[0].sent, list[len(list)-1].sent)
+		o, ok := estimateOffset(pieces, list)
 		if ok || len(h.pieces) == 0 {
 			h.keep(pieces, list[len(list)-1].sent)
 			return o
@@ -93,9 +93,10 @@ func (h *clockHistory) keep(pieces []clockPiece, now time.Duration) {
 	h.pieces = slices.DeleteFunc(pieces, func(p clockPiece) bool { return now-p.best.sent > historyAge })
 }
 
-// estimateOffset finds the offset between two moments, halfway between the least and the most it can have been. ok is
+// estimateOffset finds the offset over a window of exchanges, halfway between the least and the most it can have been. ok is
 // false when no offset can have been: then nothing is known, and the bound is without limit.
-func estimateOffset(pieces []clockPiece, from, to time.Duration) (o offset, ok bool) {
+func estimateOffset(pieces []clockPiece, list []delay) (o offset, ok bool) {
+	from := list[0].sent
 	best := pieces[0].best
 	for _, p := range pieces {
 		if p.best.sent >= from && (best.sent < from || p.best.rtt < best.rtt) {
@@ -107,17 +108,96 @@ func estimateOffset(pieces []clockPiece, from, to time.Duration) (o offset, ok b
 	if !ok {
 		return o, false
 	}
-	o.value, o.drift, o.bound = time.Duration(math.Round((low+high)/2)), certainDrift(pieces), 0
-	for _, at := range []time.Duration{from, o.at, to} {
+	o.value, o.drift = time.Duration(math.Round((low+high)/2)), certainDrift(pieces)
+	var margins []margin
+	for _, at := range moments(pieces, o.at, list) {
 		low, high, ok := between(pieces, at)
 		if !ok {
-			o.bound = forever
 			return o, false
 		}
-		here := float64(o.value) + o.drift*float64(at-o.at)
-		o.bound = max(o.bound, time.Duration(math.Ceil(max(high-here, here-low))))
+		margins = append(margins, margin{at: at, above: high - o.ahead(at), below: o.ahead(at) - low})
 	}
+	o.bound = o.widest(o.join(margins, list), list)
 	return o, true
+}
+
+// join adds to margins those of exchanges that leave less open themselves than their neighbours do.
+func (o *offset) join(margins []margin, list []delay) (all []margin) {
+	for i := range list {
+		own := o.leftOpen(&list[i])
+		for len(margins) > 0 && margins[0].at <= own.at {
+			all, margins = append(all, margins[0]), margins[1:]
+		}
+		if len(all) == 0 || len(margins) == 0 || all[len(all)-1].at >= own.at {
+			continue
+		}
+		if m := all[len(all)-1].towards(margins[0], own.at); own.above <= m.above && own.below <= m.below {
+			all = append(all, own)
+		}
+	}
+	return append(all, margins...)
+}
+
+// widest is the largest error at any exchange.
+func (o *offset) widest(margins []margin, list []delay) (bound time.Duration) {
+	for _, m := range margins {
+		bound = max(bound, m.error())
+	}
+	for i := range list {
+		own := o.leftOpen(&list[i])
+		for len(margins) > 1 && margins[1].at <= own.at {
+			margins = margins[1:]
+		}
+		if len(margins) > 1 && margins[0].at < own.at {
+			m := margins[0].towards(margins[1], own.at)
+			bound = max(bound, margin{above: min(m.above, own.above), below: min(m.below, own.below)}.error())
+		}
+	}
+	return bound
+}
+
+// momentsApart is how far apart the moments of a window are, at least, at which all exchanges are asked for the offset. More
+// of them would say little else: within a second it wanders 7.5 µs farther at most.
+const momentsApart = time.Second
+
+// moments lists moments of a window in order: its first, its last, that of the estimate, and those of the shortest round trips
+// of its pieces.
+func moments(pieces []clockPiece, at time.Duration, list []delay) []time.Duration {
+	last := list[0].sent
+	moments := []time.Duration{last, at, list[len(list)-1].sent}
+	for i := range pieces {
+		if sent := pieces[i].best.sent; sent-last >= momentsApart {
+			moments, last = append(moments, sent), sent
+		}
+	}
+	slices.Sort(moments)
+	return slices.Compact(moments)
+}
+
+// margin is by how much the offset can have been above and below its estimate at a moment, in nanoseconds.
+type margin struct {
+	at           time.Duration
+	above, below float64
+}
+
+func (m margin) error() time.Duration { return time.Duration(math.Ceil(max(m.above, m.below))) }
+
+// ahead is by how much the far clock is estimated to be ahead at a moment, in nanoseconds.
+func (o *offset) ahead(at time.Duration) float64 { return float64(o.value) + o.drift*float64(at-o.at) }
+
+// leftOpen is the margin at an exchange by what it says itself.
+func (o *offset) leftOpen(d *delay) margin {
+	ahead := o.ahead(d.sent)
+	return margin{at: d.sent, above: float64(d.up) - ahead, below: ahead + float64(d.down)}
+}
+
+// towards is the margin at a moment between two others: at most on the line from one to the other, and farther by wander. A
+// rate that allows for more from the one side allows for as much less from the other.
+func (m margin) towards(to margin, at time.Duration) margin {
+	length := float64(to.at - m.at)
+	part := float64(at-m.at) / length
+	farther := 2 * wander * length * part * (1 - part)
+	return margin{at: at, above: m.above + part*(to.above-m.above) + farther, below: m.below + part*(to.below-m.below) + farther}
 }
 
 // limits are the straight lines that bound the offset around one moment, by the rate of the far clock against ours.

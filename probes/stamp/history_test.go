@@ -129,6 +129,42 @@ func TestAFarClockThatIsSet(t *testing.T) {
 	})
 }
 
+// TestTheBoundHoldsAllOverTheWindow has short round trips only at both ends of a window and, where asked for, in its middle,
+// and a far clock that first gains and then loses, within what clocks are assumed to wander.
+func TestTheBoundHoldsAllOverTheWindow(t *testing.T) {
+	const ppm = 10e-6
+	for _, c := range []struct {
+		window, calm, oneWay time.Duration
+		middle               bool
+		most                 time.Duration // that the bound may be
+	}{
+		{5 * time.Minute, 5 * time.Second, 500 * time.Microsecond, false, 2900 * time.Microsecond},
+		{5 * time.Minute, 5 * time.Second, 500 * time.Microsecond, true, 2600 * time.Microsecond},
+		{time.Minute, 5 * time.Second, 200 * time.Microsecond, false, 660 * time.Microsecond},
+		{time.Minute, 10 * time.Second, 50 * time.Microsecond, false, 490 * time.Microsecond},
+		{10 * time.Second, time.Second, 50 * time.Microsecond, false, 130 * time.Microsecond},
+	} {
+		ahead := func(at time.Duration) time.Duration { return time.Duration(ppm * float64(min(at, c.window-at))) }
+		var list []delay
+		for at := time.Duration(0); at < c.window; at += 100 * ms {
+			oneWay := c.oneWay
+			if at > c.calm && at < c.window-c.calm && (!c.middle || at != c.window/2) {
+				oneWay += 40 * ms
+			}
+			list = append(list, delay{sent: at, up: oneWay + ahead(at), down: oneWay - ahead(at), rtt: 2 * oneWay})
+		}
+		o := (&clockHistory{}).estimate(list)
+		worst := time.Duration(0)
+		for _, d := range list {
+			worst = max(worst, (time.Duration(o.ahead(d.sent)) - ahead(d.sent)).Abs())
+		}
+		t.Logf("bound %v, error %v", o.bound, worst)
+		if o.bound < worst || o.bound > c.most {
+			t.Errorf("%+v: bound %v, want it between the true error of %v and %v", c, o.bound, worst, c.most)
+		}
+	}
+}
+
 // TestTheHistoryStaysSmall feeds it for two hours.
 func TestTheHistoryStaysSmall(t *testing.T) {
 	var h clockHistory

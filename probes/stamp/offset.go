@@ -11,7 +11,7 @@ type offset struct {
 	value time.Duration
 	at    time.Duration
 	drift float64       // seconds per second; 0 unless it is certain
-	bound time.Duration // of the error of value, drift included, at any moment of the window; forever when nothing is known
+	bound time.Duration // of the error of value, drift included, at any exchange of the window; forever when nothing is known
 }
 
 // certainDrift compares the offset at the beginning with that at the end, each from the shortest round trip in its third
