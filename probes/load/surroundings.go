@@ -29,15 +29,15 @@ type Readers struct {
 // processor when it needs one. It is not safe for concurrent use. A nil one knows nothing.
 type Surroundings struct {
 	Readers
-	name  string
+	name  string // of the interface; "" when it is not known, and then only the processor is judged
 	start time.Time
 	first Octets
 	wait  time.Duration
 	known bool // whether wait is
 }
 
-// Surround begins to watch the interface that a connected socket uses. It returns nil where the host does not tell, and for the
-// socket of an emulated network.
+// Surround begins to watch the processor and the interface that a connected socket uses. It returns nil where the host tells of
+// neither, and for the socket of an emulated network.
 func Surround(c net.Conn) *Surroundings {
 	if _, kernels := c.(syscall.Conn); !kernels {
 		return nil
@@ -46,24 +46,30 @@ func Surround(c net.Conn) *Surroundings {
 }
 
 func surround(host Readers, local net.Addr) *Surroundings {
-	address, ok := local.(interface{ AddrPort() netip.AddrPort })
-	if !ok || host.InterfaceOf == nil {
-		return nil
+	s := &Surroundings{Readers: host}
+	if address, ok := local.(interface{ AddrPort() netip.AddrPort }); ok && host.InterfaceOf != nil {
+		s.name = host.InterfaceOf(address.AddrPort().Addr().Unmap())
 	}
-	s := &Surroundings{Readers: host, name: host.InterfaceOf(address.AddrPort().Addr().Unmap())}
-	if s.name == "" || !s.again() {
+	s.again()
+	if s.name == "" && !s.known {
 		return nil
 	}
 	return s
 }
 
-// again begins anew. It is false when the interface has gone.
-func (s *Surroundings) again() (ok bool) {
+// again begins anew. It is false when no interface is known, or it has gone.
+func (s *Surroundings) again() bool {
 	s.start = time.Now()
 	if s.ProcessorWait != nil {
 		s.wait, s.known = s.ProcessorWait()
 	}
-	s.first, ok = s.Octets(s.name)
+	if s.name == "" {
+		return false
+	}
+	var ok bool
+	if s.first, ok = s.Octets(s.name); !ok {
+		s.name = ""
+	}
 	return ok
 }
 
@@ -128,8 +134,8 @@ func (s *Surroundings) AwaitQuiet(done <-chan struct{}, limit time.Duration, rec
 
 // Begin starts the time that Judge judges.
 func (s *Surroundings) Begin() {
-	if s != nil && !s.again() {
-		s.name = ""
+	if s != nil {
+		s.again()
 	}
 }
 
@@ -140,7 +146,7 @@ const starvedShare = 0.1
 // Judge takes down what others moved since Begin, when own is the most that the test moved itself, and flags what makes the
 // result doubtful.
 func (s *Surroundings) Judge(own Octets, rec *probes.Recorder) {
-	if s == nil || s.name == "" {
+	if s == nil {
 		return
 	}
 	span := time.Since(s.start)
@@ -150,6 +156,9 @@ func (s *Surroundings) Judge(own Octets, rec *probes.Recorder) {
 		if ok && float64(wait-s.wait) > starvedShare*float64(span) {
 			rec.Flag(probes.CPUStarved)
 		}
+	}
+	if s.name == "" {
+		return
 	}
 	others, ok := s.others(own)
 	if !ok {

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"maps"
 	"net"
 	"net/netip"
 	"strings"
@@ -83,14 +84,41 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestSurroundingsUnknown: an emulated network, the loopback interface and other systems tell nothing, and nothing is said of them.
-func TestSurroundingsUnknown(t *testing.T) {
-	host, _ := emulated(1e6, time.Hour, time.Second)
-	for _, s := range []*Surroundings{
-		surround(Readers{}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7)}),
-		surround(host, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}),
-		surround(host, &net.UnixAddr{}),
+// TestProcessorIsJudgedWithoutAnInterface: over the loopback interface, and over one that has gone, nothing is said of others'
+// traffic, and a host that was too busy is flagged all the same.
+func TestProcessorIsJudgedWithoutAnInterface(t *testing.T) {
+	for name, local := range map[string]net.Addr{
+		"loopback":      &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)},
+		"no IP address": &net.UnixAddr{},
+		"gone":          &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7)},
 	} {
+		synctest.Test(t, func(t *testing.T) {
+			host, _ := emulated(1e6, time.Hour, 101*time.Millisecond)
+			host.Octets = func(string) (Octets, bool) { return Octets{}, false }
+			s := surround(host, local)
+			rec, begun := probes.NewRecorder(), time.Now()
+			s.AwaitQuiet(t.Context().Done(), time.Hour, rec)
+			if waited := time.Since(begun); waited != 0 {
+				t.Errorf("%s: waited %v for quiet that cannot be seen", name, waited)
+			}
+			s.Begin()
+			time.Sleep(2 * time.Second)
+			s.Judge(Octets{}, rec)
+			r := rec.Snapshot()
+			if want := map[string]string{"processor_wait": "202ms"}; r.Quality != probes.CPUStarved || !maps.Equal(r.Info, want) {
+				t.Errorf("%s: flags %q, %v, want cpu_starved, %v", name, r.Quality, r.Info, want)
+			}
+		})
+	}
+}
+
+// TestSurroundingsUnknown: a host that tells neither of interfaces nor of processors is not judged.
+func TestSurroundingsUnknown(t *testing.T) {
+	local := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7)}
+	silent, _ := emulated(1e6, time.Hour, time.Second)
+	silent.Octets = func(string) (Octets, bool) { return Octets{}, false }
+	silent.ProcessorWait = func() (time.Duration, bool) { return 0, false }
+	for _, s := range []*Surroundings{surround(Readers{}, local), surround(silent, local)} {
 		rec := probes.NewRecorder()
 		s.AwaitQuiet(t.Context().Done(), time.Hour, rec)
 		s.Begin()
