@@ -54,17 +54,18 @@ func (p *pace) threshold(n int, now time.Time) (bytes int, ok bool) {
 }
 
 // Count is how many bytes have arrived, what waits in the kernel included, and how long after start. Both are of one moment: a
-// reading that a busy machine interrupted is taken again.
-func (r *Receiver) Count(start time.Time) (bytes int64, at time.Duration) {
+// reading that a busy machine interrupted is taken again. loose says that each try was interrupted: then the bytes are of some
+// moment before the time that is told, and a rate from there on would be too high.
+func (r *Receiver) Count(start time.Time) (bytes int64, at time.Duration, loose bool) {
 	for range 3 {
 		before := time.Since(start)
 		r.Sweep()
 		bytes, at = r.Received.Total(), time.Since(start)
 		if at-before < time.Millisecond {
-			break
+			return bytes, at, false
 		}
 	}
-	return bytes, at
+	return bytes, at, true
 }
 
 // nearLimit says whether what waits uncounted may be what is missing to the limit. Up to there a wake-up is certain to

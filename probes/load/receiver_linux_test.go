@@ -6,6 +6,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -126,6 +127,36 @@ func TestSweepKeepsErrors(t *testing.T) {
 	}
 	close(sweeping)
 	sweeps.Wait()
+}
+
+// slowly is a socket on which the first calls take two milliseconds each, as they do on a machine that is busy with others.
+type slowly struct {
+	syscall.RawConn
+	calls *int
+}
+
+func (s slowly) Control(func(fd uintptr)) error {
+	if *s.calls--; *s.calls >= 0 {
+		time.Sleep(2 * time.Millisecond)
+	}
+	return nil
+}
+
+// TestCountTellsWhenItWasInterrupted: a reading is taken again twice, and one that is still not of one moment is loose.
+func TestCountTellsWhenItWasInterrupted(t *testing.T) {
+	for interrupted, want := range map[int]struct {
+		at    time.Duration
+		loose bool
+	}{0: {0, false}, 1: {2 * time.Millisecond, false}, 2: {4 * time.Millisecond, false}, 3: {6 * time.Millisecond, true}} {
+		synctest.Test(t, func(t *testing.T) {
+			r := &Receiver{Received: NewCounter(0)}
+			r.Received.Add(1000)
+			r.enter(&inflow{raw: slowly{calls: &interrupted}})
+			if bytes, at, loose := r.Count(time.Now()); bytes != 1000 || at != want.at || loose != want.loose {
+				t.Errorf("%d bytes after %v, loose %v, want 1000, %v, %v", bytes, at, loose, want.at, want.loose)
+			}
+		})
+	}
 }
 
 func isReset(err error) bool { return errors.Is(err, syscall.ECONNRESET) }

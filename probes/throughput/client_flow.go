@@ -33,8 +33,8 @@ func (r *tcpRun) flow(ctx context.Context) {
 // take samples what is counted here: what arrives, and what the own kernel says of what it sends.
 func (r *tcpRun) take(time.Duration) {
 	if down := r.meter(probes.Down); down != nil {
-		bytes, now := r.in.Count(r.start)
-		down.add(sample{at: now, bytes: bytes})
+		bytes, now, loose := r.in.Count(r.start)
+		down.add(sample{at: now, bytes: bytes, loose: loose})
 	}
 	if up := r.meter(probes.Up); up != nil {
 		var state load.State
@@ -56,7 +56,7 @@ func (r *tcpRun) report(_ time.Duration, p *report) {
 		if more := p.Received - up.counter.Total(); more > 0 {
 			up.counter.Add(more)
 		}
-		up.add(sample{at: p.Elapsed, bytes: up.counter.Total()})
+		up.add(sample{at: p.Elapsed, bytes: up.counter.Total(), loose: p.Loose})
 	}
 	if down := r.meter(probes.Down); down != nil && p.Sender != nil {
 		down.addSender(*p.Sender)

@@ -27,7 +27,8 @@ type meter struct {
 }
 
 // add takes down the receiver's count at one moment. What is not later than the sample before is left out; what follows it
-// closely, as the last count does, takes its place, because a rate over next to no time is noise. Behind the moment at which
+// closely, as the last count does and one behind a late tick, takes its place, because a rate over next to no time is noise. So
+// does what follows a loose one: only the last sample of a series can be loose, and no rate begins at it. Behind the moment at which
 // all was there that was agreed on, nothing is measured any more: the other direction may still be at it.
 func (m *meter) add(s sample) {
 	m.mu.Lock()
@@ -35,7 +36,7 @@ func (m *meter) add(s sample) {
 	n := len(m.samples)
 	switch {
 	case s.at <= m.samples.before(n).at || m.counter.IsFull() && s.bytes == m.samples.before(n).bytes:
-	case n > 0 && s.at-m.samples.before(n-1).at < m.interval*3/2:
+	case n > 0 && (m.samples[n-1].loose || s.at-m.samples[n-1].at < m.interval/2 || s.at-m.samples.before(n-1).at < m.interval*3/2):
 		m.samples[n-1] = s
 	default:
 		m.samples = append(m.samples, s)

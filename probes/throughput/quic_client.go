@@ -211,11 +211,12 @@ func part(whole int64, i, n int) int64 {
 	return p
 }
 
-// report takes in what the far end counted on one connection. A count that goes back is not believed.
+// report takes in what the far end counted on one connection. A count that goes back is not believed. A loose one, but for the
+// last, is left out: the next one has its bytes, and counts between two reports are reckoned from both.
 func (r *quicRun) report(i int, clock time.Duration, p *report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if up := r.meter(probes.Up); up != nil {
+	if up := r.meter(probes.Up); up != nil && (!p.Loose || p.Final) {
 		known := r.merge.last(i)
 		received := max(known, p.Received)
 		up.counter.Add(received - known)

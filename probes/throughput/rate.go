@@ -10,6 +10,7 @@ import (
 type sample struct {
 	at    time.Duration
 	bytes int64
+	loose bool // the count is of some moment before
 }
 
 // series is the samples of one direction in order, without the zero at the start.

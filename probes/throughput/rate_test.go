@@ -2,8 +2,11 @@ package throughput
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/nrprobe/nrprobe/probes/load"
 )
 
 // seriesOf makes a series with a sample each 100 ms from rates in bytes per second.
@@ -86,5 +89,37 @@ func TestMergeAddsUpConnections(t *testing.T) {
 	got = m.add(0, 1000*ms, sample{at: 1300 * ms, bytes: 300})
 	if len(got) != 1 || got[0].bytes != 550 {
 		t.Errorf("sums %v, want 550 bytes", got)
+	}
+}
+
+// TestNoRateOverNextToNoTime: what comes soon behind a sample takes its place, and so does whatever comes behind a loose one,
+// whose bytes had arrived before: 1 MB in each 100 ms is never seen to be more.
+func TestNoRateOverNextToNoTime(t *testing.T) {
+	at := func(ms int) sample { return sample{at: time.Duration(ms) * time.Millisecond, bytes: int64(ms) * 10_000} }
+	late := func(ms, counted int) sample {
+		return sample{at: time.Duration(ms) * time.Millisecond, bytes: int64(counted) * 10_000, loose: true}
+	}
+	for name, c := range map[string]struct{ come, want series }{
+		"each 100 ms":              {series{at(100), at(200), at(300)}, series{at(100), at(200), at(300)}},
+		"the last count":           {series{at(100), at(200), at(240)}, series{at(100), at(240)}},
+		"the last count is later":  {series{at(100), at(200), at(250)}, series{at(100), at(200), at(250)}},
+		"a late tick and the next": {series{at(100), at(295), at(300), at(400)}, series{at(100), at(300), at(400)}},
+		"interrupted once":         {series{at(100), late(290, 205), at(300), at(400)}, series{at(100), at(300), at(400)}},
+		"interrupted for long":     {series{at(100), late(290, 205), late(400, 310), at(500)}, series{at(100), at(500)}},
+		"interrupted at the end":   {series{at(100), at(200), late(300, 290)}, series{at(100), at(200), late(300, 290)}},
+		"interrupted always":       {series{late(100, 90), late(200, 190), late(300, 290)}, series{late(300, 290)}},
+	} {
+		m := &meter{counter: load.NewCounter(0), interval: 100 * time.Millisecond}
+		for _, s := range c.come {
+			m.add(s)
+		}
+		if !slices.Equal(m.samples, c.want) {
+			t.Errorf("%s: %v, want %v", name, m.samples, c.want)
+		}
+		for i := range m.samples {
+			if rate := m.samples.rate(i); rate > 10e6 {
+				t.Errorf("%s: %g bytes per second, want 1e7 at most", name, rate)
+			}
+		}
 	}
 }

@@ -251,8 +251,8 @@ func (s *session) part(c net.Conn) {
 
 // report is what there is to say now, with the state of the sending transport on demand.
 func (s *session) report(withState, final bool) *report {
-	received, at := s.in.Count(s.begun)
-	r := &report{Elapsed: at, Received: received, Sent: s.out.Sent.Total(), Final: final}
+	received, at, loose := s.in.Count(s.begun)
+	r := &report{Elapsed: at, Received: received, Loose: loose, Sent: s.out.Sent.Total(), Final: final}
 	if withState {
 		if state := s.state(); state.Sockets > 0 {
 			r.Sender = &state

@@ -82,6 +82,8 @@ type report struct {
 	// Received and Sent are bytes; Sent is what its kernel took, not what arrived.
 	Received int64 `json:"received"`
 	Sent     int64 `json:"sent"`
+	// Loose is set when Received is of some moment before Elapsed, because the far end was interrupted while it counted.
+	Loose bool `json:"loose,omitempty"`
 	// Sender is the far end's transport state, when it sends and its kernel tells.
 	Sender *load.State `json:"sender,omitempty"`
 	Final  bool        `json:"final,omitempty"`

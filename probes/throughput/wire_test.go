@@ -21,7 +21,7 @@ func messages() []message {
 		{Refused: &refused{Outcome: "busy", Text: "come back later"}},
 		{Data: &data{Session: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", Up: true}},
 		{Start: &start{Clock: time.Hour}},
-		{Report: &report{Elapsed: time.Second, Received: 1 << 60, Sent: 1 << 60, Final: true, Sender: &load.State{
+		{Report: &report{Elapsed: time.Second, Received: 1 << 60, Sent: 1 << 60, Loose: true, Final: true, Sender: &load.State{
 			Transport: "tcp", Sockets: 64, RTT: time.Second, MinRTT: time.Second, CongestionWindow: 1 << 40, PacketsLost: 1 << 40,
 			Retransmitted: 1 << 40, SentBytes: 1 << 60, RetransmittedBytes: 1 << 60, Busy: time.Hour, ReceiveWindow: time.Hour,
 			SendBuffer: time.Hour, CongestionControl: "cubic",
