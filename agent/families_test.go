@@ -34,3 +34,17 @@ probes:
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+// TestBothFamiliesHaveNoTraceInCommon: two probes cannot write one file, and one probe can.
+func TestBothFamiliesHaveNoTraceInCommon(t *testing.T) {
+	_, err := Parse("agent.yaml", []byte(`
+agent: {name: van-07}
+probes:
+  - {name: both, kind: ping, target: "reflector.example", ip_family: both, trace: packets.csv}
+  - {name: one, kind: ping, target: "reflector.example", ip_family: 4, trace: packets-4.csv}
+`), lookup, newDiary().kinds())
+	const want = "agent.yaml:4: probes[0].trace: is one file, and with ip_family both there are two measurements: make a probe for each family"
+	if err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}

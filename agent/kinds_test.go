@@ -22,6 +22,7 @@ type fakeConfig struct {
 	Limit  time.Duration `yaml:"limit" help:"when a run is ended" min:"1s" max:"2h"`
 	Moves  unit.Bytes    `yaml:"moves" help:"data that a run counts as received"`
 	Max    unit.Bytes    `yaml:"max_bytes" help:"data that a run or a window takes at most"`
+	Trace  string        `yaml:"trace" help:"file with every packet"`
 	ends   bool
 }
 

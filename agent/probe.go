@@ -132,6 +132,13 @@ func (p *Probe) check(r *configs.Report, at configs.At, kind probes.Kind) {
 	if ways > 1 {
 		r.Problem(at, "", "pin, ca and insecure exclude each other: keep one way to trust the far end")
 	}
+	if p.IPFamily == bothFamilies {
+		for _, f := range catalog.Fields(p.Settings) {
+			if f.Key == "trace" && !f.IsZero() {
+				r.Problem(at, f.Key, "is one file, and with ip_family both there are two measurements: make a probe for each family")
+			}
+		}
+	}
 	for _, server := range p.DNS {
 		_, addrErr := netip.ParseAddr(server)
 		if to, err := netip.ParseAddrPort(server); addrErr != nil && (err != nil || to.Port() == 0) {
