@@ -3,7 +3,9 @@ package cli
 import (
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -35,7 +37,7 @@ func (f *reflectorFlags) add(to *pflag.FlagSet) {
 		{"tls", "TCP `ADDRESS` for TLS", &f.tls},
 		{"quic", "UDP `ADDRESS` for QUIC", &f.quic},
 	} {
-		to.StringSliceVar(port.listen, port.name, nil, port.what+", or off; may be repeated")
+		to.StringSliceVar(port.listen, port.name, nil, port.what+"; may be repeated. The word off alone closes it")
 	}
 	to.StringVar(&f.stampKeyFile, "stamp-key-file", "", "`FILE` with the secret of authenticated STAMP, 16 bytes or more")
 	to.StringSliceVar(&f.iperf3, "iperf3", nil, "answer iperf3 clients, on this `ADDRESS` or on port 5201 (--iperf3=:5202)")
@@ -46,18 +48,24 @@ func (f *reflectorFlags) add(to *pflag.FlagSet) {
 const off = "off"
 
 // apply puts what the flags say in the place of what the configuration says.
-func (f *reflectorFlags) apply(c *reflector.Config) {
+func (f *reflectorFlags) apply(c *reflector.Config) error {
 	if f.data != "" {
 		c.Data = f.data
 	}
 	for _, port := range []struct {
+		name   string
 		flag   []string
 		listen *reflector.Listen
-	}{{f.stamp, &c.STAMP.Listen}, {f.streams, &c.Streams}, {f.tls, &c.TLS}, {f.quic, &c.QUIC}, {f.iperf3, &c.Iperf3}} {
+	}{
+		{"stamp", f.stamp, &c.STAMP.Listen}, {"streams", f.streams, &c.Streams}, {"tls", f.tls, &c.TLS},
+		{"quic", f.quic, &c.QUIC}, {"iperf3", f.iperf3, &c.Iperf3},
+	} {
 		switch {
 		case len(port.flag) == 0:
 		case len(port.flag) == 1 && port.flag[0] == off:
 			port.listen.Addresses = nil
+		case slices.Contains(port.flag, off):
+			return usage("--%s %s: off closes the port and stands alone: leave it out, or the addresses", port.name, strings.Join(port.flag, ","))
 		default:
 			port.listen.Addresses = port.flag
 		}
@@ -65,6 +73,7 @@ func (f *reflectorFlags) apply(c *reflector.Config) {
 	if f.stampKeyFile != "" {
 		c.STAMP.Key, c.STAMP.KeyFile = "", f.stampKeyFile
 	}
+	return nil
 }
 
 func newReflector(p *Process) *cobra.Command {
@@ -79,7 +88,8 @@ Load tests take turns: each asks for a lease first, and by default one of each s
 times are set under "leases" in the configuration file; the log tells who has a lease and why it ended.
 
 It needs no configuration. Open these ports on the way: UDP 8620, TCP 8620, UDP 8443, TCP 8443. Other addresses are
-chosen with --stamp, --streams, --tls and --quic, each as often as it takes; the word off closes a port.
+chosen with --stamp, --streams, --tls and --quic, each as often as it takes; the word off, which stands alone, closes a
+port.
 
 With --stamp-key-file STAMP is authenticated (RFC 8762): only senders with the same key are answered, and a sender with
 another one is told so. Who wants to answer all others as well starts a second reflector on another port.
@@ -114,14 +124,16 @@ func runReflector(cmd *cobra.Command, p *Process, flags reflectorFlags) error {
 	if err != nil {
 		return err
 	}
-	flags.apply(&config)
+	if err := flags.apply(&config); err != nil {
+		return err
+	}
 	network, err := host.New(host.Config{})
 	if err != nil {
 		return err
 	}
 	r, err := reflector.New(config, network, log, p.FarEnds(log, lease.NewBook(config.Leases, log))...)
 	if err != nil {
-		return err
+		return usage("%w", err) // it opens no port: what is wrong is what it was told
 	}
 	announced := make(chan struct{})
 	over := make(chan struct{})

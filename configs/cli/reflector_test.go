@@ -37,10 +37,30 @@ func TestReflectorFlags(t *testing.T) {
 		if err := set.Parse(c.args); err != nil {
 			t.Fatal(err)
 		}
-		flags.apply(&got)
+		if err := flags.apply(&got); err != nil {
+			t.Fatal(err)
+		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
+	}
+}
+
+// TestReflectorFlagsThatCannotBe: what is wrong with the flags is a wrong use, whether the flag or the reflector says so.
+func TestReflectorFlagsThatCannotBe(t *testing.T) {
+	reflector := func(args ...string) []string { return append([]string{"reflector"}, args...) }
+	for _, c := range []badInput{
+		{"no port", reflector("--stamp", "foo"), exitUsage, `stamp: "foo" is not an address to listen on: write it like :8620`},
+		{"a port that is none", reflector("--quic", ":99999"), exitUsage, `quic: ":99999" is not an address to listen on: want a port from 0 to 65535`},
+		{"no port for iperf3", reflector("--iperf3=foo"), exitUsage, `iperf3: "foo" is not an address to listen on`},
+		{"short key", reflector("--stamp-key-file", file(t, "short.key", "short")), exitUsage, "short.key holds 5 bytes: STAMP needs 16 or more"},
+		{"no key", reflector("--stamp-key-file", "/nonexistent/key"), exitUsage, "open /nonexistent/key: no such file or directory"},
+		{"data in a file", reflector("--data", file(t, "data", "")), exitUsage, "data/certificate.pem: not a directory"},
+		{"all off", reflector("--stamp", "off", "--streams", "off", "--tls", "off", "--quic", "off"), exitUsage, "nothing to listen on"},
+		{"an address and off", reflector("--stamp", "127.0.0.1:0", "--stamp", "off"), exitUsage, "--stamp 127.0.0.1:0,off: off closes the port and stands alone: leave it out, or the addresses"},
+		{"off and addresses", reflector("--tls", "off,:1,:2"), exitUsage, "--tls off,:1,:2: off closes the port and stands alone: leave it out, or the addresses"},
+	} {
+		t.Run(c.name, c.check)
 	}
 }
 
