@@ -118,7 +118,7 @@ func runCheck(cmd *cobra.Command, p *Process, flags checkFlags) error {
 		return usage("%w", err)
 	}
 	if err := p.writeCheck(report, flags, policy); err != nil {
-		return err
+		return usage("%w", err) // whatever it is, no budget is broken by it
 	}
 	if cmd.Context().Err() != nil {
 		return &exitError{code: exitInterrupted}
@@ -226,7 +226,7 @@ func recorded(ctx context.Context, p *Process, flags checkFlags, columns budget.
 // storeTimeout is how long a store may take: it may have to read a month from disk.
 const storeTimeout = 2 * time.Minute
 
-// fetch asks a store. One that cannot be reached ends with that exit code.
+// fetch asks a store. One that cannot be reached ends with that exit code, and one that wants another token as a wrong use.
 func fetch(ctx context.Context, flags checkFlags, plan *budget.Plan) (*budget.Input, error) {
 	q, err := store.Parse(flags.query)
 	if err != nil {
@@ -248,6 +248,9 @@ func fetch(ctx context.Context, flags checkFlags, plan *budget.Plan) (*budget.In
 	input, err := store.Fetch(ctx, &http.Client{Timeout: storeTimeout}, q, plan)
 	if bad, ok := errors.AsType[*budget.InputError](err); ok {
 		return nil, usage("--query: %w", bad)
+	}
+	if err != nil && probes.Classify(err) == probes.Auth {
+		return nil, usage("--query, --token-file: %w", err)
 	}
 	return input, err
 }

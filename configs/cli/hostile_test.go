@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -44,6 +46,41 @@ metrics: {listen: "off"}
 		{"demo: no such trace", []string{"demo", "--trace", "/nonexistent.csv"}, 2, "open /nonexistent.csv: no such file"},
 		{"demo: broken trace", []string{"demo", "--trace", file(t, "broken.csv", "\x00\xff,\"\n")}, 2, "broken.csv"},
 		{"demo: no agents", []string{"demo", "--agents", "0"}, 2, "--agents 0: want 1 to 50"},
+	} {
+		t.Run(c.name, c.check)
+	}
+}
+
+// TestWrongValuesAreWrongUse: what a command was told and cannot use is exit code 2. A port that cannot be opened is 1: no daemon
+// has a target that could be out of reach. To a check, 1 means a broken budget and nothing else.
+func TestWrongValuesAreWrongUse(t *testing.T) {
+	collector := func(keys string) string {
+		return file(t, "collector.yaml", keys+fmt.Sprintf("\nlisten: \"127.0.0.1:0\"\nqueue: {path: %q}\nsinks: [{kind: tsdb, path: %q}]\n", t.TempDir(), t.TempDir()))
+	}
+	check := func(more ...string) []string {
+		return append([]string{
+			"check", "-c", file(t, "budgets.yaml", "budgets:\n  - {name: a, metric: rtt, statistic: p95, bound: 20ms}\n"),
+		}, more...)
+	}
+	recorded := []string{"--input", file(t, "c.csv", "unix_ms,rtt_ms\n1700000000000,1\n1700000001000,2\n"), "--time", "unix_ms", "--value", "rtt=rtt_ms"}
+	closed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+	t.Cleanup(closed.Close)
+	notOurs := "192.0.2.1:8086"
+	for _, c := range []badInput{
+		{"collector: no port", []string{"collector", "--data", t.TempDir(), "--listen", "foo"}, exitUsage, "address foo: missing port in address"},
+		{"collector: a port that is none", []string{"collector", "--data", t.TempDir(), "--listen", ":99999"}, exitUsage, "address 99999: invalid port"},
+		{"collector: data in a file", []string{"collector", "--data", file(t, "data", ""), "--listen", "127.0.0.1:0"}, exitUsage, "data: not a directory"},
+		{"collector: no tokens", []string{"collector", "-c", collector("tokens_file: /nonexistent/tokens.yaml")}, exitUsage, "/nonexistent/tokens.yaml: no such file or directory"},
+		{"collector: wrong tokens", []string{"collector", "-c", collector("tokens_file: " + file(t, "tokens.yaml", "colour: red\n"))}, exitUsage, "tokens.yaml:1: "},
+		{"collector: no certificate", []string{"collector", "-c", collector("tls: {cert: /nonexistent/c.pem, key: /nonexistent/k.pem}")}, exitUsage, "open /nonexistent/c.pem: no such file or directory"},
+		{"collector: not our address", []string{"collector", "--data", t.TempDir(), "--listen", notOurs}, exitFailed, "cannot assign requested address"},
+		{"reflector: not our address", []string{"reflector", "--data", t.TempDir(), "--stamp", notOurs, "--streams", "off", "--tls", "off", "--quic", "off"}, exitFailed, "cannot assign requested address"},
+		{"agent: not our address", []string{"agent", "-c", file(t, "agent.yaml", "probes: [{name: p, kind: tcp, target: h}]\noutbox: {path: "+t.TempDir()+"}\nmetrics: {listen: \""+notOurs+"\"}\n")}, exitFailed, "cannot assign requested address"},
+		{"demo: not our address", []string{"demo", "--listen", notOurs}, exitFailed, "cannot assign requested address"},
+		{"demo: no port", []string{"demo", "--listen", "foo"}, exitUsage, "address foo: missing port in address"},
+		{"demo: data in a file", []string{"demo", "--data", file(t, "data", "")}, exitUsage, "data: not a directory"},
+		{"check: baseline into no folder", check(append(recorded, "--save", filepath.Join(t.TempDir(), "none", "base.json"))...), exitUsage, "saving baseline: "},
+		{"check: the store wants a token", check("--query", "prometheus="+closed.URL), exitUsage, "answers 401 Unauthorized"},
 	} {
 		t.Run(c.name, c.check)
 	}

@@ -3,11 +3,15 @@ package cli
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"sync"
 	"syscall"
+
+	"github.com/nrprobe/nrprobe/configs"
 )
 
 // serve runs a daemon until it ends, and calls reload on each SIGHUP meanwhile.
@@ -38,10 +42,18 @@ func serve(ctx context.Context, log *slog.Logger, run func(context.Context) erro
 	return ended(ctx, err)
 }
 
-// ended is how a daemon ended: being asked to is its way to end well, and no interruption.
+// ended is how a daemon ended: being asked to is its way to end well, and no interruption. A file or an address that it was told
+// of and cannot use is a wrong configuration; other errors are failures, since it has no target that could be out of reach.
 func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	_, problems := errors.AsType[configs.Problems](err)
+	_, path := errors.AsType[*fs.PathError](err)
+	_, address := errors.AsType[*net.AddrError](err)
+	switch {
+	case err == nil, ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return nil
+	case problems, path, address:
+		return &exitError{code: exitUsage, err: err}
+	default:
+		return &exitError{code: exitFailed, err: err}
 	}
-	return err
 }
