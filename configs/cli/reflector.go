@@ -57,8 +57,11 @@ func (f *reflectorFlags) apply(c *reflector.Config) error {
 		flag   []string
 		listen *reflector.Listen
 	}{
-		{"stamp", f.stamp, &c.STAMP.Listen}, {"streams", f.streams, &c.Streams}, {"tls", f.tls, &c.TLS},
-		{"quic", f.quic, &c.QUIC}, {"iperf3", f.iperf3, &c.Iperf3},
+		{"stamp", f.stamp, &c.STAMP.Listen},
+		{"streams", f.streams, &c.Streams},
+		{"tls", f.tls, &c.TLS},
+		{"quic", f.quic, &c.QUIC},
+		{"iperf3", f.iperf3, &c.Iperf3},
 	} {
 		switch {
 		case len(port.flag) == 0:

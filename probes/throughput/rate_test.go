@@ -95,7 +95,9 @@ func TestMergeAddsUpConnections(t *testing.T) {
 // TestNoRateOverNextToNoTime: what comes soon behind a sample takes its place, and so does whatever comes behind a loose one,
 // whose bytes had arrived before: 1 MB in each 100 ms is never seen to be more.
 func TestNoRateOverNextToNoTime(t *testing.T) {
-	at := func(ms int) sample { return sample{at: time.Duration(ms) * time.Millisecond, bytes: int64(ms) * 10_000} }
+	at := func(ms int) sample {
+		return sample{at: time.Duration(ms) * time.Millisecond, bytes: int64(ms) * 10_000}
+	}
 	late := func(ms, counted int) sample {
 		return sample{at: time.Duration(ms) * time.Millisecond, bytes: int64(counted) * 10_000, loose: true}
 	}
