@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -79,16 +80,27 @@ func runAgent(cmd *cobra.Command, p *Process, flags agentFlags) error {
 		return usage("%w", err)
 	}
 	if flags.once {
-		err := a.Once(cmd.Context())
-		if worst == nil || cmd.Context().Err() != nil {
-			return errors.Join(worst, err)
-		}
-		if err != nil {
-			p.complain(err) // worst decides the exit code; what was not delivered is said all the same
-		}
-		return worst
+		err := a.Once(cmd.Context()) // it calls OnResult until it returns
+		return p.endOnce(cmd.Context(), worst, err)
 	}
 	return serve(cmd.Context(), log, a.Run, func() { reload(a, log, func() (*agent.Config, error) { return loadAgent(p, flags) }) })
+}
+
+// endOnce decides how --once ended. The first probe that failed has the exit code, and Ctrl-C before all of them; what was not
+// delivered is said in any case.
+func (p *Process) endOnce(ctx context.Context, worst, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		if left, ok := errors.AsType[*agent.LeftBehind](err); ok {
+			p.complain(left)
+		}
+		return &exitError{code: exitInterrupted}
+	case worst == nil:
+		return err
+	case err != nil:
+		p.complain(err)
+	}
+	return worst
 }
 
 func loadAgent(p *Process, flags agentFlags) (*agent.Config, error) {

@@ -213,14 +213,38 @@ func recorded(ctx context.Context, p *Process, flags checkFlags, columns budget.
 	case flags.query != "":
 		return fetch(ctx, flags, plan)
 	case flags.input == "-":
-		input, err = budget.Read("standard input", p.Stdin, columns)
+		input, err = await(ctx, func() (*budget.Input, error) { return budget.Read("standard input", p.Stdin, columns) })
 	default:
-		input, err = budget.ReadFile(flags.input, columns)
+		input, err = await(ctx, func() (*budget.Input, error) { return budget.ReadFile(flags.input, columns) })
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
 	if err != nil {
 		return nil, usage("--input: %w", err)
 	}
 	return input, nil
+}
+
+// await reads evidence until ctx ends.
+// Liveness: the goroutine ends with what is read. When ctx ends first that is as late as the process at worst: nobody can call
+// back the read of a pipe that says nothing.
+func await(ctx context.Context, read func() (*budget.Input, error)) (*budget.Input, error) {
+	type answer struct {
+		input *budget.Input
+		err   error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		input, err := read()
+		done <- answer{input, err}
+	}()
+	select {
+	case a := <-done:
+		return a.input, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // storeTimeout is how long a store may take: it may have to read a month from disk.

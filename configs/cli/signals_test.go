@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/nrprobe/nrprobe/agent"
 	"github.com/nrprobe/nrprobe/probes"
 )
 
@@ -131,6 +133,58 @@ func checkPartial(t *testing.T, text string) {
 	}
 	if r.Outcome != probes.Canceled || r.Quality&probes.Partial == 0 || r.Values["packets_sent"] < 20 || r.Values["packets_received"] == 0 {
 		t.Errorf("outcome %s, flags %v, sent %v, received %v", r.Outcome, r.Quality.Names(), r.Values["packets_sent"], r.Values["packets_received"])
+	}
+}
+
+// blocking is a standard input that nothing comes from: it acts when it is read.
+type blocking struct {
+	act  func()
+	over chan struct{}
+}
+
+func (b blocking) Read([]byte) (int, error) {
+	b.act()
+	<-b.over
+	return 0, io.EOF
+}
+
+// TestInterruptedCheckDoesNotWaitForItsInput presses Ctrl-C while a check reads what nobody pipes in.
+func TestInterruptedCheckDoesNotWaitForItsInput(t *testing.T) {
+	var out, errs bytes.Buffer
+	p := process(t.TempDir(), &out, &errs, "check", "--profile", "gaming", "--input", "-")
+	over := make(chan struct{})
+	defer close(over)
+	p.Stdin = blocking{func() { signalSelf(t, syscall.SIGINT) }, over}
+	if code := Run(p); code != exitInterrupted || out.Len()+errs.Len() > 0 {
+		t.Errorf("exit code %d, want 130 and nothing said\n%s%s", code, &out, &errs)
+	}
+}
+
+// TestInterruptedOnceSaysSo: whatever the probes before came to, Ctrl-C is exit code 130; what is left behind is told.
+func TestInterruptedOnceSaysSo(t *testing.T) {
+	left := &agent.LeftBehind{Kept: true, Err: errors.New("2 results are not delivered yet")}
+	unreachable := &exitError{code: exitUnreachable}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, c := range map[string]struct {
+		ctx        context.Context
+		worst, err error
+		code       int
+		said       string
+	}{
+		"all is well":                       {t.Context(), nil, nil, exitOK, ""},
+		"a probe failed":                    {t.Context(), unreachable, nil, exitUnreachable, ""},
+		"not delivered":                     {t.Context(), nil, left, exitFailed, "nrprobe: 2 results are not delivered yet (they stay in the outbox)\n"},
+		"a probe failed, and not delivered": {t.Context(), unreachable, left, exitUnreachable, "nrprobe: 2 results are not delivered yet (they stay in the outbox)\n"},
+		"Ctrl-C":                            {canceled, nil, context.Canceled, exitInterrupted, ""},
+		"Ctrl-C behind a failed probe":      {canceled, unreachable, context.Canceled, exitInterrupted, ""},
+		"Ctrl-C, and not delivered":         {canceled, nil, errors.Join(left, context.Canceled), exitInterrupted, "nrprobe: 2 results are not delivered yet (they stay in the outbox)\n"},
+	} {
+		var errs bytes.Buffer
+		p := &Process{Stderr: &errs}
+		if code := p.exitCode(p.endOnce(c.ctx, c.worst, c.err)); code != c.code || errs.String() != c.said {
+			t.Errorf("%s: exit code %d, want %d; said %q, want %q", name, code, c.code, &errs, c.said)
+		}
 	}
 }
 
