@@ -40,10 +40,11 @@ type run struct {
 	wait      sync.WaitGroup
 
 	mu       sync.Mutex
-	loaded   []*link  // load-generating connections that carry data
-	finished []timing // probes completed in this interval
-	missed   error    // how the last probe failed that did
-	pace     float64  // probes per second
+	loaded   []*link                 // load-generating connections that carry data
+	underway map[*time.Time]struct{} // when the probes began that are
+	finished answers                 // in this interval
+	missed   error                   // how the last probe failed that did
+	pace     float64                 // probes per second
 }
 
 var errEnded = errors.New("the measurement is over")
@@ -57,6 +58,7 @@ func (p *probe) Measure(ctx context.Context, rec *probes.Recorder) error {
 		random:    rand.New(rand.NewPCG(p.env.Rand.Uint64(), 0)),
 		stability: stability{distance: c.Distance, interval: c.Interval, tolerance: c.Tolerance, share: c.Trim},
 		counters:  map[probes.Direction]*load.Counter{}, counted: map[probes.Direction]int64{}, pace: firstPace,
+		underway: map[*time.Time]struct{}{},
 	}
 	for _, way := range c.ways() {
 		r.counters[way] = load.NewCounter(int64(c.MaxBytes) / int64(len(c.ways())))
@@ -83,10 +85,25 @@ func (r *run) measure(ctx context.Context) error {
 	stop(errEnded)
 	r.wait.Wait()
 	r.publish(why)
-	if err == nil && !r.stability.rated {
-		return errors.Join(probes.Fail(probes.Timeout, "no probe of each kind was completed in %v", r.config.Duration), r.missed)
+	if err == nil {
+		err = r.unanswered()
 	}
 	return err
+}
+
+// unanswered is the error of a measurement that ended with most probes lost, or with none completed of one kind. It is
+// called when no probe is under way any more.
+func (r *run) unanswered() error {
+	window := r.stability.window()
+	completed, lost := len(window.completed), window.lost()
+	if r.stability.rated && lost <= completed {
+		return nil
+	}
+	span := time.Duration(r.config.Distance) * r.config.Interval
+	if r.missed == nil {
+		return probes.Fail(probes.Timeout, "in the last %v, %d probes were completed, not enough of each kind, and %d went unanswered", span, completed, lost)
+	}
+	return probes.Fail(failing(r.missed), "in the last %v, %d probes were completed and %d lost: %w", span, completed, lost, r.missed)
 }
 
 // discover asks the server what there is to measure against, and finds the address to measure.
@@ -217,11 +234,7 @@ func full(c *load.Counter) <-chan struct{} {
 
 // interval takes in what happened in one, shows progress, and sets the pace of the probes by the capacity that was seen.
 func (r *run) interval(bytes []int64) {
-	r.mu.Lock()
-	finished := r.finished
-	r.finished = nil
-	r.mu.Unlock()
-	r.stability.add(bytes, finished)
+	r.stability.add(bytes, r.takeAnswers())
 	capacity := 0.0
 	for i, way := range r.config.ways() {
 		r.rec.Set(probes.Goodput, way, r.stability.goodput(i))
@@ -249,6 +262,10 @@ func (r *run) publish(why string) {
 			r.rec.Set(probes.Goodput, way, r.stability.goodput(i))
 		}
 	}
+	window := r.stability.window()
+	if lost := window.lost(); lost > 0 {
+		r.rec.Note("probes_lost", fmt.Sprintf("%d of %d", lost, lost+len(window.completed)))
+	}
 	if !r.stability.rated {
 		return
 	}
@@ -259,7 +276,7 @@ func (r *run) publish(why string) {
 	r.rec.Note("confidence", r.stability.confidence())
 	r.rec.Note("confidence_goodput", r.stability.fullness())
 	r.rec.Note("rating", verdict(latest.rpm))
-	for _, t := range r.stability.window() {
+	for _, t := range window.completed {
 		if !t.foreign {
 			r.rec.ObserveDuration(probes.LoadedLatency, probes.Both, t.http)
 			continue

@@ -62,7 +62,8 @@ func Kind() probes.Kind {
 		Help: `Loads the link with more and more HTTP connections until the rate grows no more, and asks for single bytes meanwhile,
 by turns on new connections and on loaded ones. Follows ` + Draft + `, and works against
 any server that has /.well-known/nq. The infos "confidence", in the round trips, and "confidence_goodput" are the
-draft's: low, medium or high. Intervals are 1 s, not
+draft's: low, medium or high. Confidence in the round trips is low, too, while load or more of the probes than trim
+leaves out are lost ("probes_lost"); when most are, the run fails. Intervals are 1 s, not
 the draft's 5 s, because a radio link does not hold still for longer; interval sets them.
 Uses as much data as it can: bound it by duration or max_bytes. Asks a reflector of ours for a lease first, so that one
 load test of a site runs at a time (lease_wait).`,

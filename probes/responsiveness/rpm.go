@@ -103,15 +103,31 @@ type stability struct {
 
 	bytes     [][]int64   // by interval, by direction
 	averages  [][]float64 // by direction, by interval
-	probes    [][]timing  // by interval
+	probes    []answers   // by interval
 	saturated int         // the interval in which the rate was found stable, from 1; 0 before
-	ratings   []float64   // since then
-	latest    rating
+	ratings   []float64   // since then, or since load or probes were last lost
+	fresh     []timing    // probes completed since the last of ratings
+	latest    rating      // of the window, when rated
 	rated     bool
 }
 
-// add takes in one interval: the bytes of each direction and the probes that were completed.
-func (s *stability) add(bytes []int64, probes []timing) {
+// answers is what became of the probes.
+type answers struct {
+	completed []timing
+	failed    int
+	overdue   int // have been under way for longer than a window, at the end of the interval
+}
+
+// lost is how many have not been completed and will not be in time.
+func (a answers) lost() int { return a.failed + a.overdue }
+
+// sufficient says whether the mean of the fastest share is that: what was lost would be among the slowest.
+func (a answers) sufficient(share float64) bool {
+	return float64(len(a.completed)) >= share*float64(len(a.completed)+a.lost())
+}
+
+// add takes in one interval: the bytes of each direction and what became of the probes.
+func (s *stability) add(bytes []int64, probes answers) {
 	s.bytes, s.probes = append(s.bytes, bytes), append(s.probes, probes)
 	if s.averages == nil {
 		s.averages = make([][]float64, len(bytes))
@@ -125,15 +141,34 @@ func (s *stability) add(bytes []int64, probes []timing) {
 		average := float64(sum) / (float64(len(s.bytes)-from) * s.interval.Seconds())
 		s.averages[way] = append(s.averages[way], average)
 	}
-	if latest, ok := rate(s.window(), s.share); ok {
-		s.latest, s.rated = latest, true
-	}
+	window := s.window()
+	s.latest, s.rated = rate(window.completed, s.share)
 	switch {
-	case s.saturated == 0 && s.full():
-		s.saturated = len(s.bytes)
-	case s.saturated > 0 && s.rated:
-		s.ratings = append(s.ratings, s.latest.rpm)
+	case s.saturated == 0:
+		if s.full() {
+			s.saturated = len(s.bytes)
+		}
+		return
+	case !s.loaded() || !window.sufficient(s.share):
+		s.ratings, s.fresh = nil, nil
+		return
 	}
+	s.fresh = append(s.fresh, probes.completed...)
+	if _, ok := rate(s.fresh, s.share); ok { // or else the rating would be the one before over again, and agree with it
+		s.ratings, s.fresh = append(s.ratings, s.latest.rpm), nil
+	}
+}
+
+// loaded says whether each direction carried more than half of its average in the last interval: the answers of a link on
+// which the load stands still are stable and good, and not what is asked for. Less of a drop is a radio link's noise.
+func (s *stability) loaded() bool {
+	now := len(s.bytes) - 1
+	for way, averages := range s.averages {
+		if float64(s.bytes[now][way]) <= averages[now]*s.interval.Seconds()/2 {
+			return false
+		}
+	}
+	return true
 }
 
 // full says whether the rate of each direction has become stable.
@@ -147,9 +182,11 @@ func (s *stability) full() bool {
 }
 
 // window is the probes of the last intervals that count.
-func (s *stability) window() (window []timing) {
+func (s *stability) window() (window answers) {
 	for _, p := range s.probes[max(0, len(s.probes)-s.distance):] {
-		window = append(window, p...)
+		window.completed = append(window.completed, p.completed...)
+		window.failed += p.failed
+		window.overdue = p.overdue // still under way at the end
 	}
 	return window
 }
@@ -166,20 +203,20 @@ func (s *stability) goodput(way int) float64 {
 }
 
 // fullness is the draft's confidence in the rate: low while there are not as many intervals as a moving average has, medium
-// when it did not become stable, and else high.
+// when it is not stable, or no longer, and else high.
 func (s *stability) fullness() string {
 	switch {
 	case len(s.bytes) < s.distance:
 		return "low"
-	case s.saturated == 0:
+	case s.saturated == 0 || !s.full():
 		return "medium"
 	default:
 		return "high"
 	}
 }
 
-// confidence is the draft's, in responsiveness: low when the rate never became stable or only just did, medium when responsiveness did not, and
-// else high.
+// confidence is the draft's, in responsiveness: low when the rate never became stable or only just did, or when the load
+// or probes were lost just now, medium when responsiveness did not become stable, and else high.
 func (s *stability) confidence() string {
 	switch {
 	case len(s.ratings) < s.distance:

@@ -3,6 +3,7 @@ package responsiveness
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -71,10 +72,56 @@ func TestStable(t *testing.T) {
 	}
 }
 
+func answered(t ...timing) answers { return answers{completed: t} }
+
+// TestNothingStable: what repeats itself because nothing comes, or because there is no load, is not stable.
+func TestNothingStable(t *testing.T) {
+	foreign, self := timing{foreign: true, tcp: 20 * ms, tls: 20 * ms, http: 20 * ms}, timing{http: 20 * ms}
+	both := answered(foreign, self)
+	for what, c := range map[string]struct {
+		bytes      int64
+		then       func(n int) answers
+		rated      bool
+		confidence string
+		goodput    string
+		doneAt     int // the interval, from 0; 0 for never
+		want       answers
+	}{
+		"dead":              {0, func(int) answers { return answers{overdue: 2} }, false, "low", "medium", 0, answers{overdue: 2}},
+		"without load":      {0, func(int) answers { return both }, true, "low", "medium", 0, answered(foreign, self, foreign, self, foreign, self, foreign, self)},
+		"a fifth of it":     {2e5, func(int) answers { return both }, true, "high", "high", 11, answered(foreign, self, foreign, self, foreign, self, foreign, self)},
+		"no more answers":   {1e6, func(int) answers { return answers{} }, false, "low", "high", 0, answers{}},
+		"failing":           {1e6, func(int) answers { return answers{both.completed, 1, 0} }, true, "low", "high", 0, answers{[]timing{foreign, self, foreign, self, foreign, self, foreign, self}, 4, 0}},
+		"one kind":          {1e6, func(int) answers { return answered(self) }, false, "low", "high", 0, answered(self, self, self, self)},
+		"each kind by turn": {1e6, func(n int) answers { return answered([]timing{foreign, self}[n%2]) }, true, "high", "high", 10, answered(self, foreign, self, foreign)},
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := stability{distance: 4, interval: time.Second, tolerance: 0.05, share: 0.95}
+			doneAt := 0
+			for n := 0; n < 40 && doneAt == 0; n++ {
+				if n < 5 {
+					s.add([]int64{1e6}, both) // saturated in the fourth, and rated once
+				} else {
+					s.add([]int64{c.bytes}, c.then(n))
+				}
+				if s.done() {
+					doneAt = n
+				}
+			}
+			if doneAt != c.doneAt || s.rated != c.rated || s.confidence() != c.confidence || s.fullness() != c.goodput {
+				t.Errorf("done in interval %d, rated %v, confidence %s and %s; want %d, %v, %s and %s", doneAt, s.rated, s.confidence(), s.fullness(), c.doneAt, c.rated, c.confidence, c.goodput)
+			}
+			if w := s.window(); !slices.Equal(w.completed, c.want.completed) || w.failed != c.want.failed || w.overdue != c.want.overdue {
+				t.Errorf("window %+v, want %+v", w, c.want)
+			}
+		})
+	}
+}
+
 // TestStability follows a link that is full after four intervals: its moving averages agree from the seventh... and so on.
 func TestStability(t *testing.T) {
 	s := stability{distance: 4, interval: time.Second, tolerance: 0.05, share: 0.95}
-	quick := []timing{{foreign: true, tcp: 20 * ms, tls: 20 * ms, http: 20 * ms}, {http: 20 * ms}}
+	quick := answered(timing{foreign: true, tcp: 20 * ms, tls: 20 * ms, http: 20 * ms}, timing{http: 20 * ms})
 	n := 0
 	step := func(bytes int64) {
 		n++

@@ -114,17 +114,36 @@ func (r *run) pick() *link {
 
 // probeOnce sends one probe, on a loaded connection or, with nil, on a new one.
 func (r *run) probeOnce(ctx context.Context, on *link) {
+	begun := new(time.Now())
+	r.mu.Lock()
+	r.underway[begun] = struct{}{}
+	r.mu.Unlock()
 	t, err := r.ask(ctx, on)
-	if ctx.Err() != nil {
-		return
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err != nil {
+	delete(r.underway, begun)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
 		r.missed = err
-		return
+		r.finished.failed++
+	default:
+		r.finished.completed = append(r.finished.completed, t)
 	}
-	r.finished = append(r.finished, t)
+}
+
+// takeAnswers is what has become of the probes since the last time.
+func (r *run) takeAnswers() answers {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	finished := r.finished
+	r.finished = answers{}
+	for begun := range r.underway {
+		if time.Since(*begun) > time.Duration(r.config.Distance)*r.config.Interval {
+			finished.overdue++
+		}
+	}
+	return finished
 }
 
 func (r *run) ask(ctx context.Context, on *link) (t timing, err error) {
