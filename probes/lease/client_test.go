@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,6 +150,44 @@ func TestWaiterVanishes(t *testing.T) {
 		l.Release()
 		waiting.Wait()
 		w.checkFree()
+	})
+}
+
+// endable is a context that ends at a moment of the test's choosing: before anybody who waits for that has noticed.
+type endable struct {
+	context.Context
+	ended atomic.Bool
+}
+
+// Err implements context.Context.
+func (e *endable) Err() error {
+	if e.ended.Load() {
+		return context.Canceled
+	}
+	return e.Context.Err()
+}
+
+// TestGrantedAtTheEnd: a lease that comes as the client is told to stop is given back at once.
+func TestGrantedAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		first := w.acquire(w.agent(netsim.State{Delay: owd}, "depot"))
+		g := lease.Gate{
+			Env: w.agent(netsim.State{Delay: owd}, "depot"), Target: probes.Target{Host: probetest.FarName, Port: 8620},
+			Plain: true, Terms: lease.DefaultTerms(),
+		}
+		ctx := &endable{Context: t.Context()}
+		_, _, err := g.Enter(ctx, func(string) {
+			ctx.ended.Store(true)
+			first.Release()
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("entering: %v", err)
+		}
+		w.checkFree()
+		if s := w.book.Stats(); s != (lease.Stats{Granted: 2}) {
+			t.Errorf("%+v", s)
+		}
 	})
 }
 

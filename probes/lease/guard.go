@@ -75,6 +75,9 @@ func (g *Gate) Enter(ctx context.Context, told func(state string)) (held context
 	}
 	switch {
 	case ctx.Err() != nil:
+		if err == nil {
+			h.lease.Release() // it was granted as ctx ended
+		}
 		return nil, nil, context.Cause(ctx)
 	case err == nil:
 		return h.enter(ctx)
