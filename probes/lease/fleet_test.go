@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nrprobe/nrprobe/probes"
+	"github.com/nrprobe/nrprobe/probes/all"
 	"github.com/nrprobe/nrprobe/probes/iperf3"
 	"github.com/nrprobe/nrprobe/probes/lease"
 	"github.com/nrprobe/nrprobe/probes/netsim"
@@ -306,4 +307,29 @@ func TestRequiredLeasesShutOthersOut(t *testing.T) {
 			serving.Wait()
 		}
 	})
+}
+
+// TestLoadProbesCanEnter: those who run them need not wait for a lease within Measure, with an interface held.
+func TestLoadProbesCanEnter(t *testing.T) {
+	network := netsim.New(1)
+	env := probetest.Env(t, network.Host("agent", "10.0.0.1"))
+	for _, kind := range all.Kinds().All() {
+		if kind.Lane != probes.Load {
+			continue
+		}
+		config := kind.NewConfig()
+		set(t, config, map[string]string{"lease_port": "8620"})
+		p, err := kind.Build(config, env, probes.Target{Host: probetest.FarName, Port: kind.Port, Text: probetest.FarName})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := p.(interface {
+			Enter(ctx context.Context, told func(state string)) (held context.Context, leave func(), err error)
+		}); !ok {
+			t.Errorf("%s waits for its lease within Measure", kind.Name)
+		}
+	}
+	if err := network.Close(); err != nil {
+		t.Error(err)
+	}
 }

@@ -72,8 +72,25 @@ func (p *probe) Measure(ctx context.Context, rec *probes.Recorder) error {
 	if !r.resources.leases {
 		return r.measure(ctx)
 	}
-	gate := lease.Gate{Env: p.env, Target: p.target, Terms: c.Terms, Ask: lease.Ask{Kind: "responsiveness", Bytes: int64(c.MaxBytes), Duration: c.Duration + 4*stepLimit}}
-	return gate.Measure(ctx, rec, r.measure)
+	return p.gate().Measure(ctx, rec, r.measure)
+}
+
+func (p *probe) gate() *lease.Gate {
+	c := p.config
+	return &lease.Gate{Env: p.env, Target: p.target, Terms: c.Terms, Ask: lease.Ask{Kind: "responsiveness", Bytes: int64(c.MaxBytes), Duration: c.Duration + 4*stepLimit}}
+}
+
+// Enter has the probe's lease before it measures, as lease.Guarded does. It asks the server what it offers first, so that a
+// server of other people is asked for nothing that it does not have; Measure asks it once more.
+func (p *probe) Enter(ctx context.Context, told func(state string)) (held context.Context, leave func(), err error) {
+	r := &run{probe: p, dialer: dialer{env: p.env, version: p.config.HTTP}}
+	if err := r.discover(ctx); err != nil {
+		return nil, nil, err
+	}
+	if !r.resources.leases {
+		return ctx, func() {}, nil
+	}
+	return p.gate().Enter(ctx, told)
 }
 
 // measure loads the link and probes it.

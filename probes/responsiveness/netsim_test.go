@@ -130,11 +130,14 @@ func TestSuite(t *testing.T) {
 }
 
 // world is a bench with a server on its far host.
-type world struct{ *probetest.Bench }
+type world struct {
+	*probetest.Bench
+	t *testing.T
+}
 
 func newWorld(t *testing.T, link netsim.Profile, h http.Handler) world {
 	t.Helper()
-	w := world{probetest.NewBench(t, link, link)}
+	w := world{probetest.NewBench(t, link, link), t}
 	w.Serve(func(ctx context.Context, far probes.Network) error {
 		if err := serve(ctx, far, h); ctx.Err() == nil {
 			return err
