@@ -40,6 +40,7 @@ type entry struct {
 	ask    Ask
 	site   string
 	client netip.Addr
+	from   string // what tells its address from others
 	asked  time.Time
 	rate   float64 // what it counts of Config.Rate
 	// news holds the latest message that the client is to be told, and position what it was told last.
@@ -90,22 +91,39 @@ func (b *Book) enter(client netip.Addr, ask Ask) (*entry, *refusal) {
 	if ask.Duration == 0 {
 		ask.Duration = b.config.MaxDuration
 	}
-	e := &entry{ask: ask, site: ask.Site, client: client, asked: time.Now(), rate: b.share(ask.Rate), news: make(chan message, 1)}
+	e := &entry{ask: ask, site: ask.Site, client: client, from: siteOf(client), asked: time.Now(), rate: b.share(ask.Rate), news: make(chan message, 1)}
 	if e.site == "" {
-		e.site = siteOf(client)
+		e.site = e.from
 	}
 	e.ctx, e.end = context.WithCancelCause(context.Background())
 	b.mu.Lock()
 	b.waiting = append(b.waiting, e)
 	b.grantLocked()
-	full := e.id == "" && len(b.waiting) > b.config.Queue
+	waits, all, own := e.id == "", len(b.waiting), 0
+	for _, other := range b.waiting {
+		if other.from == e.from {
+			own++
+		}
+	}
 	b.mu.Unlock()
-	if full {
+	switch {
+	case waits && all > b.config.Queue:
 		b.leave(e, nil)
 		return no(probes.Busy, "%d load tests are waiting, as many as may: come back later", b.config.Queue)
+	case waits && own > maxWaiting:
+		b.leave(e, nil)
+		return no(probes.Busy, "%d load tests of %s are waiting, as many as may of one address: come back later", maxWaiting, e.from)
 	}
 	return e, nil
 }
+
+// maxWaiting is how many load tests of one address may wait: as many agents behind one address translator as have their turn,
+// ten seconds each, within the time that clients wait by themselves, and some more. Names of sites are free, so that they
+// bound nobody.
+const maxWaiting = 16
+
+// perAddress is how many leases one address may hold, whatever it says its sites are: not all, unless one site may.
+func (b *Book) perAddress() int { return max(1, b.config.Total/2, b.config.PerSite) }
 
 // share is how much of Config.Rate a test counts.
 func (b *Book) share(rate float64) float64 {
@@ -118,7 +136,7 @@ func (b *Book) share(rate float64) float64 {
 	return rate
 }
 
-// siteOf tells apart those who name no site: an IPv6 site has a /64 at least.
+// siteOf tells apart addresses, and those who name no site by them: an IPv6 site has a /64 at least.
 func siteOf(client netip.Addr) string {
 	client = client.Unmap().WithZone("")
 	if !client.IsValid() {
@@ -155,35 +173,44 @@ func (b *Book) leave(e *entry, cause error) {
 var errReleased = probes.Fail(probes.Canceled, "the lease has been given back")
 
 // grantLocked grants what can be granted and tells those who wait where they stand. Who waits for the end of a test of the
-// same site is overtaken by other sites. Who waits for a place among all, or for its rate, is not: small tests would keep
-// a large one waiting for ever.
+// same site, or of the same address, is overtaken by others. Who waits for a place among all, or for its rate, is not: small
+// tests would keep a large one waiting for ever.
 func (b *Book) grantLocked() {
-	sites, rate := map[string]int{}, 0.0
+	sites, addresses, rate := map[string]int{}, map[string]int{}, 0.0
 	for _, e := range b.held {
 		sites[e.site]++
+		addresses[e.from]++
 		rate += e.rate
 	}
 	var still []*entry
-	blocked := 0             // wait for a place among all, or for rate
-	last := map[string]int{} // position of the last one of each site
+	blocked := 0                // wait for a place among all, or for rate
+	last := map[string]int{}    // position of the last one of each site
+	crowded := map[string]int{} // wait for the end of a test of their address
 	for _, e := range b.waiting {
 		position := 0
 		switch {
+		case addresses[e.from] >= b.perAddress():
+			crowded[e.from]++
+			position = crowded[e.from]
 		case sites[e.site] >= b.config.PerSite:
 			position = last[e.site] + 1
-		case blocked > 0 || len(b.held) >= b.config.Total || rate+e.rate > float64(b.config.Rate):
-			blocked++
-			position = blocked
+			last[e.site] = position
 		default:
+			sites[e.site]++ // a place that nobody behind can have
+			addresses[e.from]++
+			if blocked > 0 || len(b.held) >= b.config.Total || rate+e.rate > float64(b.config.Rate) {
+				blocked++
+				position = blocked
+				last[e.site] = position
+				break
+			}
 			b.held = append(b.held, e)
 			rate += e.rate
 			b.grantOneLocked(e)
 		}
-		sites[e.site]++ // a place of the site that nobody behind can have
 		if position == 0 {
 			continue
 		}
-		last[e.site] = position
 		still = append(still, e)
 		if position != e.position {
 			e.position = position

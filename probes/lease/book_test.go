@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -35,7 +36,11 @@ func standing(entries []*entry) (list []int) {
 	return list
 }
 
-// TestWhoIsNext: asks arrive in the order given, as site:rate; then those named leave, one after the other.
+// from is the address of one of many hosts.
+func from(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}) }
+
+// TestWhoIsNext: asks arrive in the order given, as site:rate, each from an address of its own, or as site@host; then those
+// named leave, one after the other.
 func TestWhoIsNext(t *testing.T) {
 	type step struct {
 		leaves int // index of who leaves; the rest stand as they do then
@@ -75,11 +80,36 @@ func TestWhoIsNext(t *testing.T) {
 			func(c *Config) { c.Rate = 100 }, "a:1000 b:1", "0 1",
 			[]step{{0, "- 0"}},
 		},
+		"an address has half of the places, and is overtaken by others": {
+			func(c *Config) { c.Total = 4 }, "a@1 b@1 c@1 d@1 e@2 f@3 g@2", "0 0 1 2 0 0 1",
+			[]step{{4, "0 0 1 2 - 0 0"}, {0, "- 0 0 1 - 0 0"}, {1, "- - 0 0 - 0 0"}},
+		},
+		"a site that an address makes up keeps nobody waiting": {
+			func(c *Config) { c.Total = 2 }, "a@1 b@1 b@2 b@2", "0 1 0 1",
+			[]step{{2, "0 1 - 0"}, {0, "- 1 - 0"}, {3, "- 0 - -"}},
+		},
+		"who waits for its site takes no place of its address": {
+			func(c *Config) { c.Total = 4 }, "a@1 a@1 a@1 b@1 c@1", "0 1 2 0 3",
+			[]step{{0, "- 0 1 0 2"}, {3, "- 0 1 - 0"}},
+		},
+		"one place in all": {
+			func(c *Config) { c.Total = 1 }, "a@1 b@1 c@2", "0 1 1",
+			[]step{{0, "- 0 1"}},
+		},
+		"what a site may have its address may": {
+			func(c *Config) { c.Total, c.PerSite = 4, 4 }, "a@1 a@1 a@1 a@1 a@1", "0 0 0 0 1",
+			[]step{{2, "0 0 - 0 0"}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := book(c.config)
 			var entries []*entry
 			for i, text := range strings.Fields(c.asks) {
+				text, host, shared := strings.Cut(text, "@")
+				client := from(100 + i)
+				if n, err := strconv.Atoi(host); shared && err == nil {
+					client = from(n)
+				}
 				site, rate, _ := strings.Cut(text, ":")
 				ask := Ask{Version: 1, Site: site}
 				if rate != "" {
@@ -87,7 +117,7 @@ func TestWhoIsNext(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				e, no := b.enter(netip.MustParseAddr("10.0.0.1"), ask)
+				e, no := b.enter(client, ask)
 				if no != nil {
 					t.Fatalf("ask %d is refused: %s", i, no.Text)
 				}
@@ -122,7 +152,6 @@ func TestWhoIsNext(t *testing.T) {
 }
 
 func TestAsksThatAreRefused(t *testing.T) {
-	from := netip.MustParseAddr("10.0.0.1")
 	for want, c := range map[string]struct {
 		config func(*Config)
 		before int // how many have asked already
@@ -133,15 +162,16 @@ func TestAsksThatAreRefused(t *testing.T) {
 		"refused: a load test of 2000000 bytes is more than the 1MB that are granted (leases.max_bytes)": {func(c *Config) { c.MaxBytes = 1e6 }, 0, Ask{Version: 1, Bytes: 2e6}},
 		"busy: 1 load tests are waiting, as many as may: come back later":                                {func(c *Config) { c.Queue = 1 }, 2, Ask{Version: 1}},
 		"busy: 0 load tests are waiting, as many as may: come back later":                                {func(c *Config) { c.Queue = 0 }, 1, Ask{Version: 1}},
+		"busy: 16 load tests of 10.0.0.1/32 are waiting, as many as may of one address: come back later": {func(*Config) {}, 17, Ask{Version: 1}},
 	} {
 		b := book(c.config)
 		for range c.before {
-			if _, no := b.enter(from, Ask{Version: 1}); no != nil {
+			if _, no := b.enter(from(1), Ask{Version: 1}); no != nil {
 				t.Fatal(no)
 			}
 		}
 		before := b.Stats()
-		_, no := b.enter(from, c.ask)
+		_, no := b.enter(from(1), c.ask)
 		if no == nil {
 			t.Errorf("granted, want %s", want)
 			continue

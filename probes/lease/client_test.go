@@ -342,3 +342,29 @@ func TestStrangers(t *testing.T) {
 		})
 	}
 }
+
+// TestOneClientTakesNotAll: a client that makes up sites leaves room for others.
+func TestOneClientTakesNotAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		env := w.agent(netsim.State{Delay: owd}, "")
+		for i := range lease.Defaults().Total {
+			env.Site = fmt.Sprint("made-up-", i)
+			r := w.request(env)
+			r.Wait = 0
+			if l, err := r.Acquire(t.Context()); err == nil {
+				defer l.Release()
+			} else if probes.Classify(err) != probes.Busy {
+				t.Error(err)
+			}
+		}
+		if got, want := w.book.Active(), lease.Defaults().Total/2; got != want {
+			t.Errorf("it holds %d leases, want %d", got, want)
+		}
+		other := w.acquire(w.agent(netsim.State{Delay: owd}, "depot"))
+		if other.Waited != 0 {
+			t.Errorf("another site waited %v", other.Waited)
+		}
+		other.Release()
+	})
+}

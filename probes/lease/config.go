@@ -10,7 +10,7 @@ import (
 type Config struct {
 	// PerSite above 1 lets tests of a site measure each other.
 	PerSite int `yaml:"per_site" help:"load tests of one site at once" min:"1" max:"1000"`
-	Total   int `yaml:"total" help:"load tests at once, of all sites together" min:"1" max:"1000"`
+	Total   int `yaml:"total" help:"load tests at once, of all sites together; one address gets half of them, or per_site if that is more" min:"1" max:"1000"`
 	// Rate is shared by all leases at once. A test counts with the rate it is limited to, one without a limit with
 	// AssumedRate, and no test with more than all of Rate: such a test runs alone.
 	Rate        unit.Rate     `yaml:"rate" help:"what the reflector's own link carries, shared by load tests at once; 0 is no limit" max:"1000Gbit/s"`
