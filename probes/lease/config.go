@@ -28,7 +28,8 @@ func Defaults() Config {
 		PerSite: 1,
 		Total:   8, // as many as a host of four processors feeds at 1 Gbit/s each
 		Queue:   1000,
-		// The longest test that can be configured takes five minutes, and its setup some seconds.
+		// The longest test that can be configured, apart from iperf3, takes five minutes, behind four of waiting for others on
+		// the interface, and its setup some seconds.
 		MaxDuration: 10 * time.Minute,
 		// As long as a throughput test waits for a link that stands still. Less would end tests that a handover or a tunnel
 		// interrupts, since TCP is silent for up to twice as long as the link was.

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nrprobe/nrprobe/configs/catalog"
 	"github.com/nrprobe/nrprobe/probes"
 	"github.com/nrprobe/nrprobe/probes/all"
 	"github.com/nrprobe/nrprobe/probes/iperf3"
@@ -331,5 +332,26 @@ func TestLoadProbesCanEnter(t *testing.T) {
 	}
 	if err := network.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLongestTestFits: what may be configured is granted by a reflector that is told nothing else. An hour of iperf3 is
+// for servers of other people.
+func TestLongestTestFits(t *testing.T) {
+	for _, kind := range all.Kinds().All() {
+		if kind.Lane != probes.Load || kind.Name == "iperf3" {
+			continue
+		}
+		config := kind.NewConfig()
+		longest := map[string]string{"lease_wait": "0s"}
+		for _, f := range catalog.Fields(config) {
+			if f.Key == "duration" || f.Key == "quiet" {
+				longest[f.Key] = f.Max
+			}
+		}
+		set(t, config, longest)
+		if takes, granted := kind.Timeout(config), lease.Defaults().MaxDuration; takes > granted {
+			t.Errorf("%s takes up to %v, %v are granted", kind.Name, takes, granted)
+		}
 	}
 }

@@ -24,7 +24,7 @@ type Config struct {
 	Settle            float64       `yaml:"settle" help:"stop early when the rate is known to this share of it, as in 0.1: what the whole duration would give lies so near with the confidence asked for; 0 is off" min:"0" max:"0.5"`
 	Confidence        float64       `yaml:"confidence" help:"confidence that settle asks for, from what the seconds behind the ramp have shown so far; three of them at least" min:"0.5" max:"0.999"`
 	Capacity          unit.Rate     `yaml:"capacity" help:"IP-layer rate of the path where it is known, as the kind capacity measures it: tcp_transfer_time_ratio is against it (RFC 6349); 0 is not known" max:"100Gbit/s"`
-	Quiet             time.Duration `yaml:"quiet" help:"wait at most so long until others leave the interface alone for half a second, below 1 Mbit/s, and flag cross_traffic if they do not; 0 does not wait (Linux)" min:"0s" max:"5m"`
+	Quiet             time.Duration `yaml:"quiet" help:"wait at most so long until others leave the interface alone for half a second, below 1 Mbit/s, and flag cross_traffic if they do not; 0 does not wait (Linux)" min:"0s" max:"4m"`
 	CongestionControl string        `yaml:"congestion_control" help:"TCP congestion control of the sender, as its kernel names it; the kernel's default when empty (Linux)"`
 	lease.Terms
 }
