@@ -108,8 +108,8 @@ func (r *run) measure(ctx context.Context) error {
 	return err
 }
 
-// unanswered is the error of a measurement that ended with most probes lost, or with none completed of one kind. It is
-// called when no probe is under way any more.
+// unanswered is the error of a measurement that ended with most probes lost, or with none completed of one kind; nil of
+// another. It is called when no probe is under way any more.
 func (r *run) unanswered() error {
 	window := r.stability.window()
 	completed, lost := len(window.completed), window.lost()
@@ -257,9 +257,6 @@ func (r *run) interval(bytes []int64) {
 		r.rec.Set(probes.Goodput, way, r.stability.goodput(i))
 		capacity += r.stability.goodput(i)
 	}
-	if r.stability.rated {
-		r.rec.Set(probes.Responsiveness, probes.Both, r.stability.latest.rpm)
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.pace = max(leastPace, min(float64(r.config.ProbeRate), r.config.ProbeShare*capacity/probeCost))
@@ -283,8 +280,8 @@ func (r *run) publish(why string) {
 	if lost := window.lost(); lost > 0 {
 		r.rec.Note("probes_lost", fmt.Sprintf("%d of %d", lost, lost+len(window.completed)))
 	}
-	if !r.stability.rated {
-		return
+	if r.unanswered() != nil {
+		return // what was seen before that tells nothing of how it ended
 	}
 	latest := r.stability.latest
 	r.rec.Set(probes.Responsiveness, probes.Both, latest.rpm)

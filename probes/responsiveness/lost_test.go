@@ -31,6 +31,9 @@ func TestOutage(t *testing.T) {
 			if r.Outcome != c.outcome || r.Outcome != probes.OK && (r.Info["confidence"] != "" || r.Info["rating"] != "") {
 				t.Errorf("%v at %v: outcome %s (%s), info %v", c.long, c.at, r.Outcome, r.Error, r.Info)
 			}
+			if rpm, ok := r.Values["responsiveness_rpm"]; ok != (r.Outcome == probes.OK) {
+				t.Errorf("%v at %v: outcome %s with a score of %v", c.long, c.at, r.Outcome, rpm)
+			}
 			if again := c.at + c.long + 3*time.Second; r.Info["ended_by"] == byStability && r.Elapsed < again {
 				t.Errorf("%v at %v: stable after %v, want four ratings behind the outage, after %v", c.long, c.at, r.Elapsed, again)
 			}
@@ -46,7 +49,7 @@ func TestFailingProbes(t *testing.T) {
 		confidence string
 		most       float64 // of the probes are lost
 	}{
-		"two of three": {func(n int64) bool { return n%3 != 0 }, probes.Busy, "low", 0.75},
+		"two of three": {func(n int64) bool { return n%3 != 0 }, probes.Busy, "", 0.75},
 		"one of five":  {func(n int64) bool { return n%5 == 0 }, probes.OK, "low", 0.25},
 		"one of fifty": {func(n int64) bool { return n%50 == 0 }, probes.OK, "high", 0.05},
 	} {
@@ -64,6 +67,9 @@ func TestFailingProbes(t *testing.T) {
 				r := w.measure(t.Context(), func(c *Config) { c.HTTP, c.Direction = "3", "down" })
 				if r.Outcome != c.outcome || r.Info["confidence"] != c.confidence || (r.Info["ended_by"] == byStability) != (c.confidence == "high") {
 					t.Errorf("outcome %s (%s), info %v", r.Outcome, r.Error, r.Info)
+				}
+				if _, ok := r.Values["responsiveness_rpm"]; ok != (c.outcome == probes.OK) {
+					t.Errorf("outcome %s with values %v", r.Outcome, r.Values)
 				}
 				var lost, of float64
 				if _, err := fmt.Sscanf(r.Info["probes_lost"], "%f of %f", &lost, &of); err != nil || lost < 1 || lost > c.most*of {
