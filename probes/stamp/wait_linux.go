@@ -25,8 +25,9 @@ type alarmWaiter struct {
 	longest time.Duration // bound of spin
 	spin    time.Duration // how long before a moment the kernel is to wake us
 
+	tooLate      time.Duration
 	waits, tardy int  // of the present hundred, or since it is urgent
-	stalled      bool // the last wait ended later than tooLate, or had nothing to wait for because one before it did
+	stalled      bool // the last wait ended later than that, or had nothing to wait for because one before it did
 	urgent       bool // the goroutine has a thread of its own, which the kernel runs before all others
 	refused      bool // or would like to
 	state        atomic.Value
@@ -43,7 +44,7 @@ func newHostWaiter(clock *sessionClock, interval time.Duration, log *slog.Logger
 	longest := min(longestSpin, interval/50)
 	return &alarmWaiter{
 		clock: clock, long: long, alarm: os.NewFile(uintptr(fd), "timerfd"), fd: fd, zero: monotonicZero(clock),
-		longest: longest, spin: longest, refused: interval > blind,
+		longest: longest, spin: longest, tooLate: max(leastTooLate, interval/2), refused: interval > blind,
 	}
 }
 
@@ -55,21 +56,26 @@ const longestSpin = 150 * time.Microsecond
 // a busy processor, which need not be woken itself, a short one does, and the loop costs next to nothing.
 func (w *alarmWaiter) aim(late time.Duration) {
 	const step = time.Microsecond
-	if late > w.spin {
+	switch {
+	case late > w.longest: // no lead would have done
+	case late > w.spin:
 		w.spin = min(w.spin+19*step, w.longest)
-	} else {
+	default:
 		w.spin = max(w.spin-step, 0)
 	}
 }
 
-// The goroutine that sends gets an urgent thread when as many of a hundred waits as tooOften end later than tooLate, and keeps
-// it for so many waits. On a calm host it does better without: a thread of its own sleeps while another one waits for the
-// stamps of its packets, which takes two processors to be woken where one would do, and one of them on the packet's time.
+// The goroutine that sends gets an urgent thread when as many of a hundred waits as tooOften end late by half the interval or
+// more, so that packets are no longer spaced as asked, and keeps it for so many waits. It does better without where it can: a
+// thread of its own sleeps while another one waits for the stamps of its packets, which takes two processors to be woken where
+// one would do, one of them on the packet's time, and Go's scheduler looks after a sleeping thread all the while.
 const (
-	tooLate  = time.Millisecond
 	tooOften = 5
 	keepFor  = 6000
 )
+
+// leastTooLate is too late whatever the interval: less happens to everybody.
+const leastTooLate = time.Millisecond
 
 // learn takes in how late a wait has ended, and whether its moment had passed when it began: then, after one that ended too
 // late, it is of the same stall, which counts once however many packets were due meanwhile.
@@ -78,7 +84,7 @@ func (w *alarmWaiter) learn(late time.Duration, passed bool) {
 		return
 	}
 	w.waits++
-	if w.stalled = late > tooLate; w.stalled {
+	if w.stalled = late > w.tooLate; w.stalled {
 		w.tardy++
 	}
 	switch {

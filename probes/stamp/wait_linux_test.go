@@ -33,13 +33,13 @@ func TestOftenLateSenderGetsAnUrgentThread(t *testing.T) {
 			}
 		}
 		for range 3 { // seldom late
-			wait(tooOften-1, 5*time.Millisecond)
-			wait(100-tooOften+1, tooLate)
+			wait(tooOften-1, 6*time.Millisecond)
+			wait(100-tooOften+1, w.tooLate)
 		}
 		if w.urgent || w.thread() != "" || policy(t) != unix.SCHED_NORMAL {
 			t.Errorf("seldom late: thread %q, policy %d", w.thread(), policy(t))
 		}
-		wait(tooOften, tooLate+1)
+		wait(tooOften, w.tooLate+1)
 		if w.refused {
 			if policy(t) != unix.SCHED_NORMAL || !strings.HasPrefix(w.thread(), "ordinary, though often late: sched_setattr: ") {
 				t.Errorf("refused: thread %q, policy %d", w.thread(), policy(t))
@@ -66,7 +66,7 @@ func TestOftenLateSenderGetsAnUrgentThread(t *testing.T) {
 func TestStallCountsOnce(t *testing.T) {
 	w := newHostWaiter(newSessionClock(), 10*time.Millisecond, slog.New(slog.DiscardHandler)).(*alarmWaiter)
 	defer func() { _ = w.close() }()
-	for due := 57 * time.Millisecond; due > tooLate; due -= 10 * time.Millisecond {
+	for due := 57 * time.Millisecond; due > w.tooLate; due -= 10 * time.Millisecond {
 		w.until(t.Context(), w.clock.now()-due)
 	}
 	if w.waits != 1 || w.tardy != 1 {
@@ -91,5 +91,27 @@ func TestRarePacketsNeedNoUrgentThread(t *testing.T) {
 	}
 	if w.urgent || w.thread() != "" {
 		t.Errorf("thread %q", w.thread())
+	}
+}
+
+// TestLeadFollowsTheKernel: the lead is as long as the kernel mostly takes, and no wait that ends far too late changes it.
+func TestLeadFollowsTheKernel(t *testing.T) {
+	w := newHostWaiter(newSessionClock(), 10*time.Millisecond, slog.New(slog.DiscardHandler)).(*alarmWaiter)
+	defer func() { _ = w.close() }()
+	for _, step := range []struct {
+		late time.Duration
+		want time.Duration
+	}{
+		{30 * time.Microsecond, 30 * time.Microsecond}, // down from the longest, then round that
+		{5 * time.Millisecond, 30 * time.Microsecond},
+		{149 * time.Microsecond, 149 * time.Microsecond},
+		{0, 0},
+	} {
+		for range 200 {
+			w.aim(step.late)
+		}
+		if w.spin < step.want-time.Microsecond || w.spin > min(step.want+19*time.Microsecond, longestSpin) {
+			t.Errorf("woken %v late: a lead of %v", step.late, w.spin)
+		}
 	}
 }
