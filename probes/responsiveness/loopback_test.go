@@ -30,6 +30,7 @@ func TestLoopback(t *testing.T) {
 			c := defaults()
 			c.HTTP, c.Interval, c.MaxBytes, c.Duration = version, 100*time.Millisecond, 40e6, time.Minute
 			c.Distance = int(c.Duration / c.Interval) // never stable, however long a slow machine takes for the bytes
+			c.Connections = 1                         // none is dialled under load
 			target := probes.Target{Host: "localhost", Port: uint16(l.Addr().(*net.TCPAddr).Port)}
 			p, err := build(c, probetest.Env(t, probetest.Loopback{}), target)
 			if err != nil {
