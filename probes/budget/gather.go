@@ -25,7 +25,7 @@ func (c *Criterion) Gather(pieces []Piece) *Evidence {
 			continue
 		}
 		if p.Result.Quality.Doubtful() {
-			g.leaveOut(p.Result.Quality)
+			g.leaveOut(p.Result.Quality.Names()...)
 			continue
 		}
 		g.pieces = append(g.pieces, p)
@@ -45,42 +45,48 @@ type gathering struct {
 	why    string // the last run without a value had none
 }
 
-// leaveOut counts a piece that is not used, with the flags that are the reason.
-func (g *gathering) leaveOut(flags probes.Quality) {
+// skippedSlots is why a piece is left out that has no flag.
+const skippedSlots = "packets_skipped"
+
+// leaveOut counts a piece that is not used, with the reasons: flags, of which some are none, or skippedSlots.
+func (g *gathering) leaveOut(reasons ...string) {
 	g.e.Doubtful++
-	for _, flag := range flags.Names() {
-		if q, err := probes.ParseQuality(flag); err == nil && q.Doubtful() {
-			g.e.Flags[flag]++
+	for _, reason := range reasons {
+		if q, err := probes.ParseQuality(reason); err != nil || q.Doubtful() {
+			g.e.Flags[reason]++
 		}
 	}
 }
 
-// leaveOutBlind takes out pieces that say nothing of the tail, those that skipped most first: while an instrument that is stuck
-// sends nothing, it sees nothing. Of all packets, no more may be missing than half of those that the quantile lets be bad.
+// leaveOutBlind takes out pieces that say nothing of the tail, those that skipped the largest share first: while an instrument
+// that is stuck sends nothing, it sees nothing. Of all packets, no more may be missing than half of those that may be bad.
 func (g *gathering) leaveOutBlind() {
-	tail := (1 - g.c.q()) / 2
 	if g.c.Statistic.Form != Quantile && g.c.Statistic.Form != Reliability || g.c.LargerIsBetter {
 		return
 	}
 	skipped := func(p *Piece) float64 { return p.Result.Values[probes.PacketsSkipped.ValueName(probes.Both, "")] }
-	sent := func(p *Piece) float64 { return p.Result.Values[probes.PacketsSent.ValueName(probes.Both, "")] }
-	missing, planned := 0.0, 0.0
+	planned := func(p *Piece) float64 {
+		return skipped(p) + p.Result.Values[probes.PacketsSent.ValueName(probes.Both, "")]
+	}
+	missing, all := 0.0, 0.0
 	for _, p := range g.pieces {
 		missing += skipped(p)
-		planned += skipped(p) + sent(p)
+		all += planned(p)
 	}
-	if missing <= tail*planned {
+	bad := (1 - g.c.q()) / 2
+	if missing <= bad*all {
 		return
 	}
 	out := map[*Piece]bool{}
-	for _, p := range slices.SortedStableFunc(slices.Values(g.pieces), func(a, b *Piece) int { return cmp.Compare(skipped(b), skipped(a)) }) {
-		if missing <= tail*planned {
+	worstFirst := func(a, b *Piece) int { return cmp.Compare(skipped(b)*planned(a), skipped(a)*planned(b)) }
+	for _, p := range slices.SortedStableFunc(slices.Values(g.pieces), worstFirst) {
+		if missing <= bad*all {
 			break
 		}
 		missing -= skipped(p)
-		planned -= skipped(p) + sent(p)
+		all -= planned(p)
 		out[p] = true
-		g.leaveOut(probes.ScheduleLate)
+		g.leaveOut(skippedSlots)
 	}
 	g.pieces = slices.DeleteFunc(g.pieces, func(p *Piece) bool { return out[p] })
 }

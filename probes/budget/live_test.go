@@ -191,51 +191,6 @@ func TestDoubtfulResultsAreLeftOutAndTooManyDecideNothing(t *testing.T) {
 	}
 }
 
-// TestSlotsThatWereSkippedMayHoldTheTail: who sends nothing while the host is stuck sees nothing then. A quantile can bear as
-// many missing values as half of those beyond it.
-func TestSlotsThatWereSkippedMayHoldTheTail(t *testing.T) {
-	check := func(statistic string, skipped ...int) *Verdict {
-		plan, err := Parse("b.yaml", []byte("max_doubtful: 0.5\nbudgets: [{metric: rtt, statistic: "+statistic+", bound: 20ms}]"), nil, kinds(nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		in := &Input{}
-		r := rand.New(rand.NewPCG(1, 1))
-		for i := range 100 {
-			rec := probes.NewRecorder()
-			for range 100 {
-				rec.Add(probes.PacketsSent, probes.Both, 1)
-				rec.Observe(probes.RTT, probes.Both, 0.010+0.001*r.Float64())
-			}
-			if i < len(skipped) {
-				rec.Add(probes.PacketsSkipped, probes.Both, float64(skipped[i]))
-			}
-			in.Pieces = append(in.Pieces, Piece{Result: rec.Snapshot()})
-		}
-		report, err := Check(t.Context(), plan, Options{Input: in})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &report.Verdicts[0]
-	}
-	for _, c := range []struct {
-		statistic string
-		skipped   []int
-		doubtful  int
-	}{
-		{"p95", []int{100, 100}, 0}, // 200 of 10,200 are 2 %
-		{"p95", []int{100, 100, 100, 1}, 1},
-		{"p99", []int{100}, 1},
-		{"p99", []int{25, 25}, 0},
-		{"p99", []int{1, 60, 2}, 1},
-		{"mean", []int{100, 100, 100}, 0},
-	} {
-		if v := check(c.statistic, c.skipped...); v.Doubtful != c.doubtful || v.Outcome != Pass || v.Flags["schedule_late"] != c.doubtful {
-			t.Errorf("%s, skipped %v: %s, %d left out (%v), want %d: %s", c.statistic, c.skipped, v.Outcome, v.Doubtful, v.Flags, c.doubtful, v.Reason)
-		}
-	}
-}
-
 func TestInTurnsDriftCancels(t *testing.T) {
 	const yaml = "max_duration: 4m\nbudgets: [{name: shift, probe: {kind: stamp}, metric: rtt, statistic: p50}]"
 	drifting := func(factor float64) fakeLink {

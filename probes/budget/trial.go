@@ -271,6 +271,9 @@ func flagText(flags map[string]int) string {
 	var parts []string
 	for name, n := range flags {
 		text := name
+		if name == skippedSlots {
+			text = "too many packets not sent in time"
+		}
 		if q, err := probes.ParseQuality(name); err == nil && words[q] != "" {
 			text = words[q]
 		}

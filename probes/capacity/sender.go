@@ -114,6 +114,7 @@ func (s *sender) sendSearch(ctx context.Context) error {
 		if err := s.burst(now); err != nil && ctx.Err() == nil {
 			return err
 		}
+		s.silence.worked(time.Now())
 		var wake <-chan time.Time
 		if planned = max(0, max(s.due, s.wake)-time.Since(s.start)); planned > 0 {
 			timer.Reset(planned)
@@ -261,6 +262,7 @@ func (s *sender) sendTrains(ctx context.Context) error {
 		if err := s.sendTrain(ctx, uint16(id), n); err != nil {
 			return err
 		}
+		s.silence.worked(time.Now())
 		if err := s.awaitTrain(ctx, id); err != nil {
 			s.done.Stop = byCancel
 			return err

@@ -14,6 +14,9 @@ func newSilence(now time.Time) silence { return silence{heard: now, looked: now}
 // hear says that the peer was heard.
 func (s *silence) hear(now time.Time) { s.heard = now }
 
+// worked says that the time until now went by in work, such as waiting for room in the socket's buffer.
+func (s *silence) worked(now time.Time) { s.looked = now }
+
 // lasts returns how long it has lasted. A loop that is to turn once in planned calls it at each turn.
 func (s *silence) lasts(now time.Time, planned time.Duration) time.Duration {
 	if still := now.Sub(s.looked) - planned; still > feedbackInterval {

@@ -11,6 +11,7 @@ func TestSilenceWhileStandingStillIsNone(t *testing.T) {
 	for _, step := range []struct {
 		at, planned time.Duration
 		heard       bool
+		worked      time.Duration // when work ended before
 		want        time.Duration
 	}{
 		{at: 50 * time.Millisecond, planned: 50 * time.Millisecond, want: 50 * time.Millisecond},
@@ -20,8 +21,12 @@ func TestSilenceWhileStandingStillIsNone(t *testing.T) {
 		{at: 2300 * time.Millisecond, planned: time.Second, want: 1250 * time.Millisecond}, // it meant to wait
 		{at: 2350 * time.Millisecond, planned: 50 * time.Millisecond, heard: true, want: 0},
 		{at: 9 * time.Second, planned: 50 * time.Millisecond, want: 50 * time.Millisecond},
+		{at: 9500 * time.Millisecond, worked: 9490 * time.Millisecond, want: 550 * time.Millisecond}, // the buffer was full
 	} {
 		now := start.Add(step.at)
+		if step.worked > 0 {
+			s.worked(start.Add(step.worked))
+		}
 		if step.heard {
 			s.hear(now)
 		}
