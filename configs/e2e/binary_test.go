@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -57,23 +58,26 @@ func startCmd(t *testing.T, cmd *exec.Cmd) *daemon {
 		t.Fatal(err)
 	}
 	d.cmd.Stdout, d.cmd.Stderr = w, w
-	if err := d.cmd.Start(); err != nil {
-		t.Fatalf("starting %s: %v", cmd.Path, err)
-	}
-	w.Close()
-	var reading sync.WaitGroup
-	reading.Go(func() {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the process is killed when the thread that started it ends
+		defer runtime.UnlockOSThread()
+		err := d.cmd.Start()
+		w.Close()
+		if started <- err; err != nil {
+			return
+		}
 		scanner := bufio.NewScanner(r)
 		scanner.Buffer(nil, 1<<20)
 		for scanner.Scan() {
 			d.add(scanner.Text())
 		}
-	})
-	go func() {
-		reading.Wait()
 		_ = d.cmd.Wait()
 		close(d.exited)
 	}()
+	if err := <-started; err != nil {
+		t.Fatalf("starting %s: %v", cmd.Path, err)
+	}
 	t.Cleanup(func() {
 		d.stop(t)
 		if t.Failed() {
