@@ -59,7 +59,7 @@ func runCollector(cmd *cobra.Command, p *Process, flags collectorFlags) error {
 	}
 	c, err := collector.New(config, collector.Deps{Log: log, Version: p.Version})
 	if err != nil {
-		return ended(cmd.Context(), err)
+		return refused(cmd.Context(), err)
 	}
 	return serve(cmd.Context(), log, c.Run, func() {
 		if err := c.Reload(); err != nil {

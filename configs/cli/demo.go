@@ -47,7 +47,7 @@ pub_unix_ms,rtt_ms[,cell_id,sinr_db,rsrp_dbm].`,
 				return err
 			}
 			o.Log = log
-			return ended(cmd.Context(), demo.Run(cmd.Context(), o))
+			return refused(cmd.Context(), demo.Run(cmd.Context(), o))
 		},
 	}
 	cmd.Flags().Uint64Var(&o.Seed, "seed", 1, "seed of the drives")

@@ -42,16 +42,24 @@ func serve(ctx context.Context, log *slog.Logger, run func(context.Context) erro
 	return ended(ctx, err)
 }
 
-// ended is how a daemon ended: being asked to is its way to end well, and no interruption. A file or an address that it was told
-// of and cannot use is a wrong configuration; other errors are failures, since it has no target that could be out of reach.
+// refused is how a daemon ended that did not get to work: then a file that it was told of and cannot use is a wrong configuration
+// too. One that fails when it was asked to end is not: it could be used before.
+func refused(ctx context.Context, err error) error {
+	if _, path := errors.AsType[*fs.PathError](err); path && ctx.Err() == nil {
+		return &exitError{code: exitUsage, err: err}
+	}
+	return ended(ctx, err)
+}
+
+// ended is how a daemon ended: being asked to is its way to end well, and no interruption. An address that it was told of and
+// cannot use is a wrong configuration; other errors are failures, since it has no target that could be out of reach.
 func ended(ctx context.Context, err error) error {
 	_, problems := errors.AsType[configs.Problems](err)
-	_, path := errors.AsType[*fs.PathError](err)
 	_, address := errors.AsType[*net.AddrError](err)
 	switch {
 	case err == nil, ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return nil
-	case problems, path, address:
+	case problems, address:
 		return &exitError{code: exitUsage, err: err}
 	default:
 		return &exitError{code: exitFailed, err: err}

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -184,6 +186,39 @@ func TestInterruptedOnceSaysSo(t *testing.T) {
 		p := &Process{Stderr: &errs}
 		if code := p.exitCode(p.endOnce(c.ctx, c.worst, c.err)); code != c.code || errs.String() != c.said {
 			t.Errorf("%s: exit code %d, want %d; said %q, want %q", name, code, c.code, &errs, c.said)
+		}
+	}
+}
+
+// TestFileThatFailsADaemonAtWorkIsNoWrongUse: a file that cannot be used is a wrong configuration before a daemon works, and a
+// failure, such as a full disk, from then on; an address always is what it was told.
+func TestFileThatFailsADaemonAtWorkIsNoWrongUse(t *testing.T) {
+	full := fmt.Errorf("closing: %w", &fs.PathError{Op: "write", Path: "seen", Err: syscall.ENOSPC})
+	gone := &fs.PathError{Op: "open", Path: "queue", Err: syscall.ENOENT}
+	address := &net.OpError{Op: "listen", Err: &net.AddrError{Err: "missing port in address", Addr: "foo"}}
+	work := func(ctx context.Context, err error) error {
+		return serve(ctx, slog.New(slog.DiscardHandler), func(context.Context) error { return err }, func() {})
+	}
+	asked, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, c := range map[string]struct {
+		how  func(context.Context, error) error
+		ctx  context.Context
+		err  error
+		code int
+	}{
+		"the folder is missing at the start": {refused, t.Context(), gone, exitUsage},
+		"no such address at the start":       {refused, t.Context(), address, exitUsage},
+		"the disk is full when asked to end": {refused, asked, full, exitFailed},
+		"the folder vanishes at work":        {work, t.Context(), gone, exitFailed},
+		"the disk is full at work":           {work, t.Context(), full, exitFailed},
+		"the disk is full at the end":        {work, asked, full, exitFailed},
+		"no such address to listen on":       {work, t.Context(), address, exitUsage},
+		"all is well":                        {work, asked, context.Canceled, exitOK},
+	} {
+		p := &Process{Stderr: io.Discard}
+		if code := p.exitCode(c.how(c.ctx, c.err)); code != c.code {
+			t.Errorf("%s: exit code %d, want %d", name, code, c.code)
 		}
 	}
 }
