@@ -26,20 +26,36 @@ type meter struct {
 	sender   *load.State // the latest
 }
 
-// add takes down the receiver's count at one moment. What is not later than the sample before is left out; what follows it
-// closely, as the last count does and one behind a late tick, takes its place, because a rate over next to no time is noise. So
-// does what follows a loose one: only the last sample of a series can be loose, and no rate begins at it. Behind the moment at which
-// all was there that was agreed on, nothing is measured any more: the other direction may still be at it.
+// add takes down the receiver's count at one moment. What is not later than the sample before is left out. Behind the moment at
+// which all was there that was agreed on, nothing is measured any more: the other direction may still be at it.
 func (m *meter) add(s sample) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n := len(m.samples)
 	switch {
 	case s.at <= m.samples.before(n).at || m.counter.IsFull() && s.bytes == m.samples.before(n).bytes:
-	case n > 0 && (m.samples[n-1].loose || s.at-m.samples[n-1].at < m.interval/2 || s.at-m.samples.before(n-1).at < m.interval*3/2):
+	case n > 0 && m.replaces(s):
 		m.samples[n-1] = s
 	default:
 		m.samples = append(m.samples, s)
+	}
+}
+
+// looseSpan is over how long a rate is that begins at a loose count or ends at one, but for the last of a series: so long that it
+// matters little how old the count is, and short enough that there are rates where every count is loose.
+const looseSpan = time.Second
+
+// replaces says whether s takes the place of the last sample, because a rate over next to no time is noise: where s follows
+// closely, as the last count does and one behind a late tick, and where the last sample or the one before is loose, until there
+// is one that is not, or looseSpan has passed. The caller holds mu.
+func (m *meter) replaces(s sample) bool {
+	n := len(m.samples)
+	last, before := m.samples[n-1], m.samples.before(n-1)
+	switch {
+	case s.at-last.at < m.interval/2, s.at-before.at < m.interval*3/2, last.loose && !s.loose:
+		return true
+	default:
+		return (last.loose || before.loose) && last.at-before.at < looseSpan-m.interval/2
 	}
 }
 

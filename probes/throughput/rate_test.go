@@ -108,6 +108,7 @@ func TestNoRateOverNextToNoTime(t *testing.T) {
 		"a late tick and the next": {series{at(100), at(295), at(300), at(400)}, series{at(100), at(300), at(400)}},
 		"interrupted once":         {series{at(100), late(290, 205), at(300), at(400)}, series{at(100), at(300), at(400)}},
 		"interrupted for long":     {series{at(100), late(290, 205), late(400, 310), at(500)}, series{at(100), at(500)}},
+		"interrupted for seconds":  {series{at(100), late(2300, 110), at(2400), at(2500)}, series{at(100), at(2400), at(2500)}},
 		"interrupted at the end":   {series{at(100), at(200), late(300, 290)}, series{at(100), at(200), late(300, 290)}},
 		"interrupted always":       {series{late(100, 90), late(200, 190), late(300, 290)}, series{late(300, 290)}},
 	} {
@@ -122,6 +123,54 @@ func TestNoRateOverNextToNoTime(t *testing.T) {
 			if rate := m.samples.rate(i); rate > 10e6 {
 				t.Errorf("%s: %g bytes per second, want 1e7 at most", name, rate)
 			}
+		}
+	}
+}
+
+// TestRatesWhereEveryCountIsLoose: there is about one a second, each as good as a count that is 10 ms old allows, and so there is
+// a ramp and an end that settles. What follows that is not loose ends a whole second, too, and from there on all is as usual.
+func TestRatesWhereEveryCountIsLoose(t *testing.T) {
+	m := &meter{counter: load.NewCounter(0), interval: 100 * time.Millisecond}
+	take := func(tick int, loose bool) {
+		at := time.Duration(tick)*m.interval + time.Duration(tick%3)*5*time.Millisecond // a busy machine is late
+		seconds := at.Seconds()
+		if loose {
+			seconds -= 0.01
+		}
+		bytes := 1e6 * (seconds - 1)
+		if seconds < 2 {
+			bytes = 1e6 * seconds * seconds / 4 // the rate grows
+		}
+		m.add(sample{at: at, bytes: int64(bytes), loose: loose})
+	}
+	var l settling
+	rule := settleRule{tolerance: 0.1, confidence: 0.8, whole: 10 * time.Second}
+	var settled []bool
+	for tick := 1; tick <= 65; tick++ {
+		take(tick, true)
+		if tick%10 == 0 {
+			settled = append(settled, l.look(rule, m.samples, m.samples.ramp()))
+		}
+	}
+	if want := []bool{false, false, false, false, true, true}; !slices.Equal(settled, want) {
+		t.Errorf("settled %v by the second, want %v", settled, want)
+	}
+	for tick := 66; tick <= 75; tick++ {
+		take(tick, false)
+	}
+	var at []int
+	for _, s := range m.samples {
+		at = append(at, int(s.at/time.Millisecond))
+	}
+	if want := []int{1005, 2010, 3000, 4005, 5010, 6000, 7005, 7110, 7200, 7305, 7410, 7500}; !slices.Equal(at, want) {
+		t.Errorf("samples at %d ms, want %d", at, want)
+	}
+	if ramp := m.samples.ramp(); ramp != 2 {
+		t.Errorf("the ramp has %d samples, want 2", ramp)
+	}
+	for i := 2; i < len(m.samples); i++ {
+		if rate := m.samples.rate(i); math.Abs(rate-1e6) > 0.011e6 {
+			t.Errorf("the rate up to %v is %g bytes per second, want 1e6 within 1.1 %%", m.samples[i].at, rate)
 		}
 	}
 }

@@ -64,7 +64,7 @@ func (r settleRule) met(rates []float64, left float64) bool {
 }
 
 // blocks are the mean rates of the whole blocks of that length behind the first skip samples, cut where the nearest samples
-// are.
+// are. Two that one sample ends are one.
 func (s series) blocks(skip int, length time.Duration) []float64 {
 	var rates []float64
 	from := s.before(skip)
@@ -76,8 +76,10 @@ func (s series) blocks(skip int, length time.Duration) []float64 {
 		if i == len(s) {
 			return rates
 		}
-		rates = append(rates, float64(s[i].bytes-from.bytes)/(s[i].at-from.at).Seconds())
-		from = s[i]
+		if s[i] != from {
+			rates = append(rates, float64(s[i].bytes-from.bytes)/(s[i].at-from.at).Seconds())
+			from = s[i]
+		}
 	}
 }
 

@@ -74,6 +74,10 @@ func TestBlocksAreWhole(t *testing.T) {
 	if got := s.blocks(20, time.Second); len(got) != 0 {
 		t.Errorf("blocks %v of half a second", got)
 	}
+	rare := series{{at: 2500 * time.Millisecond, bytes: 2.5e6}, {at: 3500 * time.Millisecond, bytes: 3.5e6}}
+	if got := rare.blocks(0, time.Second); !slices.Equal(got, []float64{1e6, 1e6}) {
+		t.Errorf("blocks %v where a second has no sample, want 1e6 twice", got)
+	}
 }
 
 // TestSettledCovers draws noisy rates and asks how often the mean at the moment of stopping is within the tolerance of what
