@@ -144,6 +144,7 @@ func (l *ledger) refuse() {
 	}
 	if n := len(w.stalls); n > 0 && w.stalls[n-1].seq == l.next {
 		l.stuck = sent - w.stalls[n-1].length
+		w.tail = min(sent, w.end) - l.stuck
 		w.stalls = w.stalls[:n-1]
 	}
 }

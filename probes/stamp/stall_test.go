@@ -150,3 +150,24 @@ func TestWhatIsNoStall(t *testing.T) {
 		})
 	}
 }
+
+// TestAStallThatRefusalsFollow is not part of the interruption that it came behind, also where no packet left until the session
+// ended.
+func TestAStallThatRefusalsFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPath(lose(constant(10*ms), 50), constant(10*ms))
+		p.refuse = func(socket, n int) error {
+			if n > 50 {
+				return syscall.ENOBUFS
+			}
+			return stalls{50: 50 * ms}.refuse(socket, n)
+		}
+		r := p.measure(t.Context(), t, defaults(), &Reflector{})[0]
+		value(t, r, "packets_refused", 45)
+		value(t, r, "packets_skipped", 4)
+		value(t, r, "interruption_max_seconds", 0.01)
+		if want := "480ms"; r.Info["nothing_sent_for"] != want {
+			t.Errorf("nothing sent for %q, want %q", r.Info["nothing_sent_for"], want)
+		}
+	})
+}
