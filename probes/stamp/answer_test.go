@@ -18,6 +18,9 @@ func goldenArrival() arrival {
 
 func newResponder(t *testing.T, r Reflector) *responder {
 	t.Helper()
+	if r.Log == nil {
+		r.Log = quiet()
+	}
 	rs, err := r.responder()
 	if err != nil {
 		t.Fatal(err)

@@ -14,16 +14,18 @@ import (
 type Reflector struct {
 	// Key is the secret of the authenticated mode, 16 bytes or more; empty for the unauthenticated mode.
 	Key []byte
-	// Stateless makes replies carry the sender's own sequence numbers, so that only round-trip loss can be told.
+	// Stateless makes replies carry the sender's own sequence numbers, so that only round-trip loss can be told. Senders that
+	// leave the time stamps of a reply in their next request are not answered then.
 	Stateless bool
 	// Idle is how long a silent session is remembered; 0 for 5 minutes.
 	Idle time.Duration
-	// MaxSessions bounds the memory, about 250 bytes each; the session that was silent longest gives way. 0 for 16384.
+	// MaxSessions bounds the memory, about 300 bytes each; the session that was silent longest gives way. 0 for 16384.
 	MaxSessions int
 	// Leases is how many leases for load tests are active, which senders that ask are told; nil for none. It is called a
 	// few times a second by each Serve and returns at once.
 	Leases func() int
-	// Log is told once when serving begins how packets are stamped. Never nil.
+	// Log is told once when serving begins how packets are stamped, and once a minute at most what was taken for replies of
+	// another reflector. Never nil.
 	Log *slog.Logger
 
 	clock clockState
@@ -79,7 +81,7 @@ func (r *Reflector) responder() (*responder, error) {
 	if err != nil {
 		return nil, err
 	}
-	rs := &responder{sign: sign, clock: r.clock, estimate: r.clock.estimate(), began: time.Now(), lookout: lookout{leases: r.Leases, lost: r.lost}}
+	rs := &responder{sign: sign, clock: r.clock, estimate: r.clock.estimate(), began: time.Now(), lookout: lookout{leases: r.Leases, lost: r.lost}, log: r.Log}
 	if !r.Stateless {
 		limit, idle := r.MaxSessions, r.Idle
 		if limit == 0 {
@@ -104,6 +106,8 @@ type responder struct {
 	began    time.Time
 	now      int64 // when the request at hand is answered, nanoseconds since began
 	lookout  lookout
+	log      *slog.Logger
+	replies  replies
 
 	turned     bool  // a request was turned down before, at
 	turnedDown int64 // nanoseconds since began
@@ -121,11 +125,15 @@ const askClock = 10 * time.Second
 func (r *responder) answer(buffer []byte, n int, x *exchange) int {
 	m := r.sign.mode()
 	var q request
-	if !q.parse(buffer[:n], m) || reflected(buffer[:n], m) {
+	if !q.parse(buffer[:n], m) {
 		return 0
 	}
 	x.mark, x.length, x.followUp, x.session = -1, 0, false, nil
 	r.now = int64(time.Since(r.began))
+	if reflected(buffer[:n], m) && !r.wrote(buffer, &q, x) {
+		r.leaveReply(x)
+		return 0
+	}
 	if r.sign != nil {
 		if !r.sign.checkBase(buffer[:n]) {
 			return r.turnDown(buffer, n, &q, x)
@@ -149,8 +157,7 @@ func (r *responder) answer(buffer []byte, n int, x *exchange) int {
 			s.credit += int64(size) // no reply this time: what came in counts towards the next
 			return 0
 		}
-		p.seq = s.sent
-		s.sent++
+		p.seq = s.reply(p.t2)
 		x.session = s
 	} else if size > n {
 		return 0

@@ -42,7 +42,7 @@ func turnedDown(packet []byte) bool {
 
 // reflected says whether a packet is no request but a reply, from whatever port: it repeats a T1, and its T2 lies within a
 // second of its T3. To answer it would make two reflectors, whom a forged source address brought together, answer each other
-// for ever.
+// for ever. A request written over a reply looks like one too, see wrote.
 //
 // Requests have zeros where T2 is, or the padding of a TWAMP-Light sender. Random padding is taken for a reply once in 2^31
 // packets, because 2^33 of 2^64 values lie so near; a pattern that repeats in two seconds at most of the 136 years that T1 can
@@ -56,4 +56,37 @@ func reflected(packet []byte, m mode) bool {
 	l := m.replyLayout()
 	t1, t2, t3 := binary.BigEndian.Uint64(packet[l.t1:]), binary.BigEndian.Uint64(packet[l.t2:]), binary.BigEndian.Uint64(packet[m.t1Offset():])
 	return t1 != 0 && min(t2, t3) >= second && max(t2, t3)-min(t2, t3) <= second
+}
+
+// wrote says whether a request that looks like a reply was written over one of ours: TWAMP-Light senders that send from the
+// buffer that they receive into leave all behind their 14 octets as it was. The T2 in it is known to us and to whom we sent it;
+// that in a reply of another reflector is a time of its own, and a reply of ours that comes back as it was has its number still.
+func (r *responder) wrote(packet []byte, q *request, x *exchange) bool {
+	if r.table == nil {
+		return false
+	}
+	s := r.table.sessions[sessionKey{x.from, q.ssid}]
+	t2 := binary.BigEndian.Uint64(packet[r.sign.mode().replyLayout().t2:])
+	return s != nil && s.wrote(q.seq, timestamp(t2))
+}
+
+// replies is what a reflector remembers of the replies that it was sent.
+type replies struct {
+	left   int   // unanswered since the log was told
+	logged bool  // the log was told before, at
+	at     int64 // nanoseconds since began
+}
+
+// leaveReply takes down a packet that is not answered because it is a reply, and tells the log once a minute at most.
+func (r *responder) leaveReply(x *exchange) {
+	const often = int64(time.Minute)
+	l := &r.replies
+	l.left++
+	if l.logged && r.now-l.at < often {
+		return
+	}
+	r.log.Warn("STAMP packets not answered, because they look like replies of another reflector",
+		"latest_from", x.from.String(), "packets", l.left,
+		"remedy", "a sender there has to zero octets 16 to 43 of its requests (with a key 28 to 95); if there is none, somebody forges that address")
+	*l = replies{logged: true, at: r.now}
 }

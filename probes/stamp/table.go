@@ -26,7 +26,44 @@ type session struct {
 	departedSeq    uint32
 	departedMethod stampMethod
 
+	arrivals [keptArrivals]uint32 // lower halves of T2 of the latest replies, each where its number modulo keptArrivals says
+	shown    uint32               // the latest of them that a request came back with; 0 when none did
+
 	older, newer *session // in the order of lastSeen
+}
+
+// keptArrivals is how many replies a session remembers the T2 of: as many as requests are on their way at once.
+const keptArrivals = 16
+
+// reply takes down a reply with that T2 and returns its sequence number.
+func (s *session) reply(t2 timestamp) (seq uint32) {
+	seq = s.sent
+	s.arrivals[seq%keptArrivals] = uint32(t2)
+	s.sent++
+	return seq
+}
+
+// wrote says whether a packet with that number and what is in place of T2 was written over a reply of this session. One that
+// still has the number of that reply is the reply itself.
+func (s *session) wrote(seq uint32, t2 timestamp) bool {
+	lower, found := uint32(t2), false
+	if lower != 0 && lower == s.shown {
+		return true
+	}
+	for back := range min(s.sent, keptArrivals) {
+		number := s.sent - 1 - back
+		if s.arrivals[number%keptArrivals] != lower {
+			continue
+		}
+		if number == seq {
+			return false
+		}
+		found = true
+	}
+	if found {
+		s.shown = lower
+	}
+	return found
 }
 
 // table holds the sessions of one socket, at most limit of them: the one that was silent longest gives way. It
