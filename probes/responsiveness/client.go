@@ -111,8 +111,8 @@ func (r *run) measure(ctx context.Context) error {
 // unanswered is the error of a measurement that ended with most probes lost, or with none completed of one kind; nil of
 // another. It is called when no probe is under way any more.
 func (r *run) unanswered() error {
-	window := r.stability.window()
-	completed, lost := len(window.completed), window.lost()
+	answered, lost := r.stability.window()
+	completed := len(answered)
 	if r.stability.rated && lost <= completed {
 		return nil
 	}
@@ -276,9 +276,9 @@ func (r *run) publish(why string) {
 			r.rec.Set(probes.Goodput, way, r.stability.goodput(i))
 		}
 	}
-	window := r.stability.window()
-	if lost := window.lost(); lost > 0 {
-		r.rec.Note("probes_lost", fmt.Sprintf("%d of %d", lost, lost+len(window.completed)))
+	completed, lost := r.stability.window()
+	if lost > 0 {
+		r.rec.Note("probes_lost", fmt.Sprintf("%d of %d", lost, lost+len(completed)))
 	}
 	if r.unanswered() != nil {
 		return // what was seen before that tells nothing of how it ended
@@ -290,7 +290,7 @@ func (r *run) publish(why string) {
 	r.rec.Note("confidence", r.stability.confidence())
 	r.rec.Note("confidence_goodput", r.stability.fullness())
 	r.rec.Note("rating", verdict(latest.rpm))
-	for _, t := range window.completed {
+	for _, t := range completed {
 		if !t.foreign {
 			r.rec.ObserveDuration(probes.LoadedLatency, probes.Both, t.http)
 			continue

@@ -41,6 +41,33 @@ func TestOutage(t *testing.T) {
 	}
 }
 
+// TestSlowAnswers: a probe on a new connection takes a few of a full queue's times, longer than a window, and is answered.
+func TestSlowAnswers(t *testing.T) {
+	for _, c := range []struct {
+		version   string
+		direction string
+		queue     int  // bytes, at 250,000 a second
+		stable    bool // always; or else it takes about as long as there is
+	}{
+		{"2", "down", 500_000, true},
+		{"2", "down", 750_000, true},
+		{"3", "up", 750_000, false},
+	} {
+		t.Run(fmt.Sprintf("HTTP/%s, %d bytes", c.version, c.queue), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, netsim.State{Delay: 10 * ms, Rate: 250_000, Queue: c.queue}, handler(FarEnd(slog.New(slog.DiscardHandler))))
+				r := w.measure(t.Context(), func(config *Config) { config.HTTP, config.Direction = c.version, c.direction })
+				if r.Outcome != probes.OK || r.Info["probes_lost"] != "" || c.stable && (r.Info["confidence"] != "high" || r.Info["ended_by"] != byStability) {
+					t.Errorf("outcome %s (%s) after %v, info %v", r.Outcome, r.Error, r.Elapsed, r.Info)
+				}
+				if rpm := r.Values["responsiveness_rpm"]; rpm < 10 || rpm > 60 {
+					t.Errorf("%v round trips per minute", rpm)
+				}
+			})
+		})
+	}
+}
+
 // TestFailingProbes: a server that turns probes down, with a link that answers the others well.
 func TestFailingProbes(t *testing.T) {
 	for what, c := range map[string]struct {

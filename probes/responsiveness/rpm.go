@@ -11,10 +11,10 @@ import (
 const Draft = "draft-ietf-ippm-responsiveness-09"
 
 // timing is what one probe took. tcp and tls are 0 in a self probe, tcp also over HTTP/3. A TLS handshake of several round
-// trips counts as one of them.
+// trips counts as one of them. took is from the beginning to the end.
 type timing struct {
-	foreign        bool
-	tcp, tls, http time.Duration
+	foreign              bool
+	tcp, tls, http, took time.Duration
 }
 
 // trimmedMean is the mean of the fastest share of the values; 0 of none.
@@ -111,19 +111,11 @@ type stability struct {
 	rated     bool
 }
 
-// answers is what became of the probes.
+// answers is what became of the probes in one interval.
 type answers struct {
 	completed []timing
 	failed    int
-	overdue   int // have been under way for longer than a window, at the end of the interval
-}
-
-// lost is how many have not been completed and will not be in time.
-func (a answers) lost() int { return a.failed + a.overdue }
-
-// sufficient says whether the mean of the fastest share is that: what was lost would be among the slowest.
-func (a answers) sufficient(share float64) bool {
-	return float64(len(a.completed)) >= share*float64(len(a.completed)+a.lost())
+	underway  []time.Duration // for how long the others have been, at the end of the interval
 }
 
 // add takes in one interval: the bytes of each direction and what became of the probes.
@@ -141,15 +133,15 @@ func (s *stability) add(bytes []int64, probes answers) {
 		average := float64(sum) / (float64(len(s.bytes)-from) * s.interval.Seconds())
 		s.averages[way] = append(s.averages[way], average)
 	}
-	window := s.window()
-	s.latest, s.rated = rate(window.completed, s.share)
+	completed, lost := s.window()
+	s.latest, s.rated = rate(completed, s.share)
 	switch {
 	case s.saturated == 0:
 		if s.full() {
 			s.saturated = len(s.bytes)
 		}
 		return
-	case !s.loaded() || !window.sufficient(s.share):
+	case !s.loaded() || float64(len(completed)) < s.share*float64(len(completed)+lost): // what is lost would be the slowest
 		s.ratings, s.fresh = nil, nil
 		return
 	}
@@ -181,14 +173,26 @@ func (s *stability) full() bool {
 	return true
 }
 
-// window is the probes of the last intervals that count.
-func (s *stability) window() (window answers) {
+// window is the probes that were completed in the last intervals that count, and how many were lost: failed, or have been
+// under way for longer than these intervals and the slowest of the completed ones took. On a link with a long queue new
+// connections are slow and not lost; on one that is dead the last answers were quick, and then there are none.
+func (s *stability) window() (completed []timing, lost int) {
+	var underway []time.Duration
 	for _, p := range s.probes[max(0, len(s.probes)-s.distance):] {
-		window.completed = append(window.completed, p.completed...)
-		window.failed += p.failed
-		window.overdue = p.overdue // still under way at the end
+		completed = append(completed, p.completed...)
+		lost += p.failed
+		underway = p.underway // still at the end
 	}
-	return window
+	slowest := time.Duration(0)
+	for _, t := range completed {
+		slowest = max(slowest, t.took)
+	}
+	for _, age := range underway {
+		if age > time.Duration(s.distance)*s.interval+slowest {
+			lost++
+		}
+	}
+	return completed, lost
 }
 
 // done says whether responsiveness has become stable too.

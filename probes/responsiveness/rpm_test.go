@@ -85,15 +85,16 @@ func TestNothingStable(t *testing.T) {
 		confidence string
 		goodput    string
 		doneAt     int // the interval, from 0; 0 for never
-		want       answers
+		completed  []timing
+		lost       int
 	}{
-		"dead":              {0, func(int) answers { return answers{overdue: 2} }, false, "low", "medium", 0, answers{overdue: 2}},
-		"without load":      {0, func(int) answers { return both }, true, "low", "medium", 0, answered(foreign, self, foreign, self, foreign, self, foreign, self)},
-		"a fifth of it":     {2e5, func(int) answers { return both }, true, "high", "high", 11, answered(foreign, self, foreign, self, foreign, self, foreign, self)},
-		"no more answers":   {1e6, func(int) answers { return answers{} }, false, "low", "high", 0, answers{}},
-		"failing":           {1e6, func(int) answers { return answers{both.completed, 1, 0} }, true, "low", "high", 0, answers{[]timing{foreign, self, foreign, self, foreign, self, foreign, self}, 4, 0}},
-		"one kind":          {1e6, func(int) answers { return answered(self) }, false, "low", "high", 0, answered(self, self, self, self)},
-		"each kind by turn": {1e6, func(n int) answers { return answered([]timing{foreign, self}[n%2]) }, true, "high", "high", 10, answered(self, foreign, self, foreign)},
+		"dead":              {0, func(int) answers { return answers{underway: []time.Duration{4100 * ms, 4000 * ms, 10 * time.Second}} }, false, "low", "medium", 0, nil, 2},
+		"without load":      {0, func(int) answers { return both }, true, "low", "medium", 0, []timing{foreign, self, foreign, self, foreign, self, foreign, self}, 0},
+		"a fifth of it":     {2e5, func(int) answers { return both }, true, "high", "high", 11, []timing{foreign, self, foreign, self, foreign, self, foreign, self}, 0},
+		"no more answers":   {1e6, func(int) answers { return answers{} }, false, "low", "high", 0, nil, 0},
+		"failing":           {1e6, func(int) answers { return answers{both.completed, 1, nil} }, true, "low", "high", 0, []timing{foreign, self, foreign, self, foreign, self, foreign, self}, 4},
+		"one kind":          {1e6, func(int) answers { return answered(self) }, false, "low", "high", 0, []timing{self, self, self, self}, 0},
+		"each kind by turn": {1e6, func(n int) answers { return answered([]timing{foreign, self}[n%2]) }, true, "high", "high", 10, []timing{self, foreign, self, foreign}, 0},
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := stability{distance: 4, interval: time.Second, tolerance: 0.05, share: 0.95}
@@ -111,10 +112,25 @@ func TestNothingStable(t *testing.T) {
 			if doneAt != c.doneAt || s.rated != c.rated || s.confidence() != c.confidence || s.fullness() != c.goodput {
 				t.Errorf("done in interval %d, rated %v, confidence %s and %s; want %d, %v, %s and %s", doneAt, s.rated, s.confidence(), s.fullness(), c.doneAt, c.rated, c.confidence, c.goodput)
 			}
-			if w := s.window(); !slices.Equal(w.completed, c.want.completed) || w.failed != c.want.failed || w.overdue != c.want.overdue {
-				t.Errorf("window %+v, want %+v", w, c.want)
+			if completed, lost := s.window(); !slices.Equal(completed, c.completed) || lost != c.lost {
+				t.Errorf("window %+v and %d lost, want %+v and %d", completed, lost, c.completed, c.lost)
 			}
 		})
+	}
+}
+
+// TestOverdue: how long an answer may take depends on how long the answers of the window took.
+func TestOverdue(t *testing.T) {
+	s := stability{distance: 4, interval: time.Second, tolerance: 0.05, share: 0.95}
+	for n, want := range []int{2, 1, 1, 1, 1, 2} {
+		a := answers{underway: []time.Duration{4 * time.Second, 4001 * ms, 9001 * ms}}
+		if n == 1 {
+			a.completed = []timing{{foreign: true, took: 5 * time.Second}, {took: time.Second}}
+		}
+		s.add([]int64{1e6}, a)
+		if _, lost := s.window(); lost != want {
+			t.Errorf("%d lost in interval %d, want %d", lost, n, want)
+		}
 	}
 }
 

@@ -128,6 +128,7 @@ func (r *run) probeOnce(ctx context.Context, on *link) {
 		r.missed = err
 		r.finished.failed++
 	default:
+		t.took = time.Since(*begun)
 		r.finished.completed = append(r.finished.completed, t)
 	}
 }
@@ -139,9 +140,7 @@ func (r *run) takeAnswers() answers {
 	finished := r.finished
 	r.finished = answers{}
 	for begun := range r.underway {
-		if time.Since(*begun) > time.Duration(r.config.Distance)*r.config.Interval {
-			finished.overdue++
-		}
+		finished.underway = append(finished.underway, time.Since(*begun))
 	}
 	return finished
 }
