@@ -110,17 +110,12 @@ func (b *Book) enter(client netip.Addr, ask Ask) (*entry, *refusal) {
 	case waits && all > b.config.Queue:
 		b.leave(e, nil)
 		return no(probes.Busy, "%d load tests are waiting, as many as may: come back later", b.config.Queue)
-	case waits && own > maxWaiting:
+	case waits && own > b.config.QueuePerAddress:
 		b.leave(e, nil)
-		return no(probes.Busy, "%d load tests of %s are waiting, as many as may of one address: come back later", maxWaiting, e.from)
+		return no(probes.Busy, "%d load tests of %s are waiting, as many as may of one address (leases.queue_per_address): come back later", b.config.QueuePerAddress, e.from)
 	}
 	return e, nil
 }
-
-// maxWaiting is how many load tests of one address may wait: as many agents behind one address translator as have their turn,
-// ten seconds each, within the time that clients wait by themselves, and some more. Names of sites are free, so that they
-// bound nobody.
-const maxWaiting = 16
 
 // perAddress is how many leases one address may hold, whatever it says its sites are: not all, unless one site may.
 func (b *Book) perAddress() int { return max(1, b.config.Total/2, b.config.PerSite) }

@@ -157,12 +157,13 @@ func TestAsksThatAreRefused(t *testing.T) {
 		before int // how many have asked already
 		ask    Ask
 	}{
-		"invalid: version 2 of the lease protocol is not spoken here: want 1":                            {func(*Config) {}, 0, Ask{Version: 2}},
-		"refused: a load test of 11m0s is longer than the 10m0s that are granted (leases.max_duration)":  {func(*Config) {}, 0, Ask{Version: 1, Duration: 11 * time.Minute}},
-		"refused: a load test of 2000000 bytes is more than the 1MB that are granted (leases.max_bytes)": {func(c *Config) { c.MaxBytes = 1e6 }, 0, Ask{Version: 1, Bytes: 2e6}},
-		"busy: 1 load tests are waiting, as many as may: come back later":                                {func(c *Config) { c.Queue = 1 }, 2, Ask{Version: 1}},
-		"busy: 0 load tests are waiting, as many as may: come back later":                                {func(c *Config) { c.Queue = 0 }, 1, Ask{Version: 1}},
-		"busy: 16 load tests of 10.0.0.1/32 are waiting, as many as may of one address: come back later": {func(*Config) {}, 17, Ask{Version: 1}},
+		"invalid: version 2 of the lease protocol is not spoken here: want 1":                                                        {func(*Config) {}, 0, Ask{Version: 2}},
+		"refused: a load test of 11m0s is longer than the 10m0s that are granted (leases.max_duration)":                              {func(*Config) {}, 0, Ask{Version: 1, Duration: 11 * time.Minute}},
+		"refused: a load test of 2000000 bytes is more than the 1MB that are granted (leases.max_bytes)":                             {func(c *Config) { c.MaxBytes = 1e6 }, 0, Ask{Version: 1, Bytes: 2e6}},
+		"busy: 1 load tests are waiting, as many as may: come back later":                                                            {func(c *Config) { c.Queue = 1 }, 2, Ask{Version: 1}},
+		"busy: 0 load tests are waiting, as many as may: come back later":                                                            {func(c *Config) { c.Queue = 0 }, 1, Ask{Version: 1}},
+		"busy: 100 load tests of 10.0.0.1/32 are waiting, as many as may of one address (leases.queue_per_address): come back later": {func(*Config) {}, 101, Ask{Version: 1}},
+		"busy: 3 load tests of 10.0.0.1/32 are waiting, as many as may of one address (leases.queue_per_address): come back later":   {func(c *Config) { c.QueuePerAddress = 3 }, 4, Ask{Version: 1}},
 	} {
 		b := book(c.config)
 		for range c.before {
@@ -269,5 +270,26 @@ func TestNoBook(t *testing.T) {
 		t.Error(err)
 	} else {
 		release()
+	}
+}
+
+// TestFleetBehindOneAddress: as many agents of one site as an ordinary fleet has ask at once, and have their turns in order.
+func TestFleetBehindOneAddress(t *testing.T) {
+	b := book(func(*Config) {})
+	var fleet []*entry
+	for n := range 30 {
+		e, no := b.enter(from(1), Ask{Version: 1, Site: "a"})
+		if no != nil {
+			t.Fatalf("agent %d: %s", n, no.Text)
+		}
+		fleet = append(fleet, e)
+	}
+	for n, e := range fleet {
+		for at, got := range standing(fleet[n:]) {
+			if got != at {
+				t.Fatalf("when %d have left, agent %d stands at %d, want %d", n, n+at, got, at)
+			}
+		}
+		b.leave(e, nil)
 	}
 }

@@ -13,13 +13,15 @@ type Config struct {
 	Total   int `yaml:"total" help:"load tests at once, of all sites together; one address gets half of them, or per_site if that is more" min:"1" max:"1000"`
 	// Rate is shared by all leases at once. A test counts with the rate it is limited to, one without a limit with
 	// AssumedRate, and no test with more than all of Rate: such a test runs alone.
-	Rate        unit.Rate     `yaml:"rate" help:"what the reflector's own link carries, shared by load tests at once; 0 is no limit" max:"1000Gbit/s"`
-	AssumedRate unit.Rate     `yaml:"assumed_rate" help:"what a load test without a rate of its own counts of rate; 0 is all of it" max:"1000Gbit/s"`
-	Queue       int           `yaml:"queue" help:"load tests that may wait" min:"0" max:"100000"`
-	MaxDuration time.Duration `yaml:"max_duration" help:"how long one lease may last" min:"1s" max:"1d"`
-	MaxBytes    unit.Bytes    `yaml:"max_bytes" help:"refuse load tests that announce more than this; 0 is no limit"`
-	TTL         time.Duration `yaml:"ttl" help:"take a lease back when its holder has been silent for so long" min:"1s" max:"1m"`
-	Required    bool          `yaml:"required" help:"serve no load without a lease, which shuts out other people's clients of networkQuality, iperf3 and QUIC perf"`
+	Rate        unit.Rate `yaml:"rate" help:"what the reflector's own link carries, shared by load tests at once; 0 is no limit" max:"1000Gbit/s"`
+	AssumedRate unit.Rate `yaml:"assumed_rate" help:"what a load test without a rate of its own counts of rate; 0 is all of it" max:"1000Gbit/s"`
+	Queue       int       `yaml:"queue" help:"load tests that may wait" min:"0" max:"100000"`
+	// QueuePerAddress bounds what one client can fill of the queue, since names of sites are free.
+	QueuePerAddress int           `yaml:"queue_per_address" help:"load tests of one address that may wait, such as those of a fleet behind one address translator" min:"0" max:"100000"`
+	MaxDuration     time.Duration `yaml:"max_duration" help:"how long one lease may last" min:"1s" max:"1d"`
+	MaxBytes        unit.Bytes    `yaml:"max_bytes" help:"refuse load tests that announce more than this; 0 is no limit"`
+	TTL             time.Duration `yaml:"ttl" help:"take a lease back when its holder has been silent for so long" min:"1s" max:"1m"`
+	Required        bool          `yaml:"required" help:"serve no load without a lease, which shuts out other people's clients of networkQuality, iperf3 and QUIC perf"`
 }
 
 // Defaults are the terms of a reflector that is told nothing else.
@@ -28,6 +30,8 @@ func Defaults() Config {
 		PerSite: 1,
 		Total:   8, // as many as a host of four processors feeds at 1 Gbit/s each
 		Queue:   1000,
+		// A fleet behind one address translator, and a tenth of the queue.
+		QueuePerAddress: 100,
 		// The longest test that can be configured, apart from iperf3, takes five minutes, behind four of waiting for others on
 		// the interface, and its setup some seconds.
 		MaxDuration: 10 * time.Minute,

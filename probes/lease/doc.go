@@ -4,7 +4,7 @@
 // A reflector grants one lease at a time to each site, and no more at once than it has capacity for. Sites are served in the
 // order in which they asked. A site is what agents say it is, in their label "site"; those that say nothing are told apart by
 // their addresses. Since names are free, no address (of IPv6, no /64) holds more than half of all the leases that there may be,
-// unless one site may hold more, and 16 load tests of it may wait.
+// unless one site may hold more, and no more than Config.QueuePerAddress load tests of it wait.
 //
 // # Protocol
 //
