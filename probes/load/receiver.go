@@ -2,6 +2,7 @@ package load
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,10 +13,11 @@ type Receiver struct {
 	// Received counts what arrived.
 	Received *Counter
 
-	mu      sync.Mutex
+	waiting atomic.Int64 // the sum of the streams' thresholds
+	relaxed atomic.Bool  // so near to the limit that every segment wakes
+
+	mu      sync.Mutex           // is held when waiting or relaxed change
 	streams map[*inflow]struct{} // those in Receive
-	waiting int64                // the sum of their thresholds
-	relaxed bool                 // so near to the limit that every segment wakes
 }
 
 // The threshold of a stream is how much must have arrived before it is woken up: two milliseconds' worth, which saves the
@@ -68,6 +70,8 @@ func (r *Receiver) Count(start time.Time) (bytes int64, at time.Duration, loose 
 	return bytes, at, true
 }
 
-// nearLimit says whether what waits uncounted may be what is missing to the limit. Up to there a wake-up is certain to
-// come before all of it has arrived.
-func (r *Receiver) nearLimit() bool { return r.Received.Left() < 2*r.waiting+2*maxThreshold }
+// nearLimit says whether what waits uncounted may be what is missing to the limit, and streams still wait for more than a
+// segment. Up to there a wake-up is certain to come before all of it has arrived.
+func (r *Receiver) nearLimit() bool {
+	return !r.relaxed.Load() && r.Received.Left() < 2*r.waiting.Load()+2*maxThreshold
+}

@@ -36,7 +36,7 @@ func (r *Receiver) Receive(c net.Conn) error {
 			return s.err
 		}
 		r.Received.Add(int64(n))
-		if bytes, ok := p.threshold(n, time.Now()); ok {
+		if bytes, ok := p.threshold(n, time.Now()); ok || r.nearLimit() {
 			r.adapt(s, bytes)
 		}
 	}
@@ -49,32 +49,33 @@ func (r *Receiver) enter(s *inflow) {
 		r.streams = map[*inflow]struct{}{}
 	}
 	r.streams[s] = struct{}{}
-	r.waiting++
+	r.waiting.Add(1)
 }
 
 func (r *Receiver) leave(s *inflow) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.streams, s)
-	r.waiting -= int64(s.threshold)
+	r.waiting.Add(-int64(s.threshold))
 }
 
-// adapt gives a stream its threshold, unless all of them are to be woken at once because the limit is near.
+// adapt gives a stream its threshold, if it has a new one, or has all of them woken at once when the limit is near.
 func (r *Receiver) adapt(s *inflow, threshold int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.relaxed {
-		return
-	}
-	if r.nearLimit() {
-		r.relaxed = true
-		for each := range r.streams {
-			r.set(each, 1)
-		}
-		return
-	}
-	if threshold > s.threshold*3/2 || threshold < s.threshold*2/3 {
+	switch {
+	case r.nearLimit():
+		r.relax()
+	case threshold > 0 && !r.relaxed.Load() && (threshold > s.threshold*3/2 || threshold < s.threshold*2/3):
 		r.set(s, threshold)
+	}
+}
+
+// relax has every segment of every stream wake it from now on. The caller holds mu.
+func (r *Receiver) relax() {
+	r.relaxed.Store(true)
+	for s := range r.streams {
+		r.set(s, 1)
 	}
 }
 
@@ -82,7 +83,7 @@ func (r *Receiver) adapt(s *inflow, threshold int) {
 func (r *Receiver) set(s *inflow, threshold int) {
 	_ = s.raw.Control(func(fd uintptr) {
 		if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, threshold) == nil { // without it, it only costs more
-			r.waiting += int64(threshold - s.threshold)
+			r.waiting.Add(int64(threshold - s.threshold))
 			s.threshold = threshold
 		}
 	})

@@ -30,8 +30,9 @@ const largeSize = 64e9
 // one chunk at most: 16 KiB take 1.3 ms at 100 Mbit/s.
 const chunkSize = 16 << 10
 
-// stallLimit is how long a client may take nothing, or send nothing, before its request is given up.
-const stallLimit = 10 * time.Second
+// stallLimit is how long a client may take nothing, or send nothing, before its request is given up. One of many connections
+// that share a slow link may starve behind an outage for longer than that takes, and to give it up would end the measurement.
+const stallLimit = 30 * time.Second
 
 // maxLoad is how long one request may load the link: longer than any measurement takes.
 const maxLoad = 2 * time.Minute
